@@ -1,0 +1,169 @@
+"""The metadata store's first part: which files count, up to which offset, and what was refused."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+from uuid import UUID
+
+from agenttrace_core.model.segment import SegmentFile, Snapshot, StoredObject, Superseded
+from agenttrace_core.ports.adapter import Adapter
+
+
+@dataclass(frozen=True, slots=True)
+class CatalogCapabilities:
+    """What a catalog can do beyond the port's methods."""
+
+    durable: bool
+    """What was committed is there after the process was killed and opened again."""
+    multi_process: bool
+    """Other processes see and compete for the same catalog."""
+
+
+@dataclass(frozen=True, slots=True)
+class Advance:
+    """A compare-and-set of one partition's watermark. A partition never seen has watermark ``expected=0``."""
+
+    partition: int
+    expected: int
+    next: int
+
+
+@dataclass(frozen=True, slots=True)
+class DeadLetter:
+    """Something that was refused or could not be decoded, kept so that it can be looked at and sent again.
+
+    ``id`` is unique within the queue (``partition-offset``). ``object`` is where its bytes are,
+    None if they were not kept. ``spans`` counts what was refused, 0 if unknown.
+    """
+
+    id: str
+    project: str
+    signal: str
+    received_ns: int
+    reason: str
+    spans: int
+    object: StoredObject | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Commit:
+    """What one flush changes, all or nothing.
+
+    ``files`` must be pending. ``bodies`` are hashes of record bodies (16 bytes, already made to
+    differ by project), in the order written, by which a repeated body is known later.
+    """
+
+    queue_id: UUID
+    advances: Sequence[Advance]
+    files: Sequence[SegmentFile] = ()
+    superseded: Sequence[Superseded] = ()
+    bodies: Sequence[bytes] = ()
+    dead_letters: Sequence[DeadLetter] = ()
+
+
+class SegmentCatalog(Adapter, Protocol):
+    """The one place that says which files are live. Every change is one serialisable transaction."""
+
+    @property
+    @abstractmethod
+    def capabilities(self) -> CatalogCapabilities:
+        """Constant over the adapter's life."""
+
+    @abstractmethod
+    async def register(self, file_id: UUID, objects: Sequence[StoredObject]) -> None:
+        """Record, durably and before their upload, objects that a commit may later make live.
+
+        Idempotent while pending: registering again replaces the list of objects.
+
+        Raises:
+            ConflictError: ``file_id`` is live or condemned.
+        """
+
+    @abstractmethod
+    async def commit(self, commit: Commit) -> int:
+        """Advance the watermarks and make the files live, in one transaction. Return the new version.
+
+        Raises:
+            WatermarkConflictError: a watermark is not as expected, or belongs to another queue.
+                Nothing was changed.
+            ConflictError: a file is not pending any more, or a superseded row's file is not live.
+                Nothing was changed.
+        """
+
+    @abstractmethod
+    async def replace(self, old: Sequence[UUID], new: Sequence[SegmentFile], *, version: int) -> int:
+        """Make ``new`` (pending) live and ``old`` dead, in one transaction. Return the new version.
+
+        ``version`` is that of the snapshot from which ``new`` was made. Dead files are condemned:
+        ``condemned`` lists them once the grace period is over.
+
+        Raises:
+            ConflictError: one of ``old`` is not live, or rows of it were superseded after
+                ``version``, or one of ``new`` is not pending. Nothing was changed.
+        """
+
+    @abstractmethod
+    async def snapshot(self) -> Snapshot:
+        """Return the catalog at this moment."""
+
+    @abstractmethod
+    async def version(self) -> int:
+        """Return the version of the newest commit; cheap enough to poll fifty times a second."""
+
+    @abstractmethod
+    async def condemned(self, *, grace_s: float) -> Sequence[StoredObject]:
+        """Condemn pending files registered, and list condemned objects dead, for over ``grace_s`` seconds.
+
+        What is condemned can never become live. Objects that a live file also names are not listed.
+        """
+
+    @abstractmethod
+    async def forget(self, keys: Sequence[str]) -> None:
+        """Drop condemned objects that have been deleted from storage. Idempotent."""
+
+
+class WriterMemory(Protocol):
+    """What a writer asks its catalog besides: bodies it has written, letters it could not."""
+
+    @abstractmethod
+    async def bodies(self, limit: int) -> Sequence[bytes]:
+        """Return the newest ``limit`` body hashes committed, oldest first. Older ones may be forgotten."""
+
+    @abstractmethod
+    async def watermarks(self) -> tuple[UUID | None, Mapping[int, int]]:
+        """Return the queue's id (None before the first commit) and the watermark of every partition."""
+
+
+class DeadLetters(Protocol):
+    """The refused and poisoned, by project; bounded by number and age."""
+
+    @abstractmethod
+    async def dead_letters(self, project: str, *, limit: int, before: str | None = None) -> Sequence[DeadLetter]:
+        """Return the newest first; ``before`` is the id after which to go on."""
+
+    @abstractmethod
+    async def dead_letter(self, project: str, letter_id: str) -> DeadLetter:
+        """Return one.
+
+        Raises:
+            NotFoundError: the project has none by that id.
+        """
+
+    @abstractmethod
+    async def drop_dead_letters(self, project: str, ids: Sequence[str]) -> None:
+        """Forget letters, replayed or too old. Their objects are condemned. Idempotent."""
+
+
+class Secrets(Protocol):
+    """Secrets that all processes of one deployment share, made at first use."""
+
+    @abstractmethod
+    async def secret(self, name: str) -> bytes:
+        """Return 32 random bytes, the same for every caller and for ever."""
+
+
+class MetadataStore(SegmentCatalog, WriterMemory, DeadLetters, Secrets, Protocol):
+    """All that one metadata adapter provides."""

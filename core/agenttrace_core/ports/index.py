@@ -1,0 +1,88 @@
+"""The span index: finds traces and fetches rows, over files and the live table together."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import pyarrow as pa
+
+from agenttrace_core.model.segment import Snapshot
+from agenttrace_core.model.trace import TracePosition
+from agenttrace_core.ports.adapter import Adapter
+from agenttrace_core.ports.live import LiveState
+from agenttrace_core.ports.storage import ObjectStorage
+
+
+@dataclass(frozen=True, slots=True)
+class IndexCapabilities:
+    """What an index can do beyond the port's methods."""
+
+    sql: bool
+    """Answers SQL over its rows (``SqlIndex``)."""
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """What one query sees, from beginning to end: a catalog snapshot, and the live rows above it.
+
+    ``live.chunks`` holds only chunks at or above the snapshot's watermarks; ``live.superseded``
+    only what the snapshot does not say yet.
+    """
+
+    snapshot: Snapshot
+    live: LiveState
+
+
+@dataclass(frozen=True, slots=True)
+class Location:
+    """Where one row is: a segment file's id or a live chunk's, and the row's number in it."""
+
+    source: str
+    row: int
+
+
+class SpanIndex(Adapter, Protocol):
+    """Reads rows of one project out of a view. Superseded and dead rows are never returned.
+
+    Two versions of one span may still be returned, where neither is known to be superseded;
+    ``agenttrace_core.services.read`` settles those.
+    """
+
+    @property
+    @abstractmethod
+    def capabilities(self) -> IndexCapabilities:
+        """Constant over the adapter's life."""
+
+    @abstractmethod
+    def attach(self, storage: ObjectStorage) -> None:
+        """Say where the objects of segment files are. Call before ``open``."""
+
+    @abstractmethod
+    async def traces(
+        self, view: View, project: str, *, limit: int, before: TracePosition | None = None
+    ) -> pa.Table:
+        """Return the newest traces below ``before``, newest first by (start, trace id), at most ``limit``.
+
+        One row a trace, in the ``TRACES`` schema with sums over all of the view; ``first_row`` and
+        ``rows`` are 0.
+        """
+
+    @abstractmethod
+    async def summaries(self, view: View, project: str, trace_ids: Sequence[str]) -> pa.Table:
+        """The same rows for given traces, in the order asked; unknown ids are left out."""
+
+    @abstractmethod
+    async def versions(
+        self, view: View, project: str, trace_ids: Sequence[str], *, columns: Sequence[str] | None = None
+    ) -> pa.Table:
+        """Return the light rows of some traces, in any order: ``LIGHT`` (or ``columns``) and ``LOCATION``."""
+
+    @abstractmethod
+    async def payload(self, view: View, locations: Sequence[Location]) -> pa.Table:
+        """Return ``PAYLOAD`` rows, in the order asked. The caller bounds how many.
+
+        Locations come from ``versions`` on the same view; a project is therefore not asked again.
+        """

@@ -1,0 +1,89 @@
+"""Object storage: immutable blobs by key."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol, runtime_checkable
+
+from agenttrace_core.ports.adapter import Adapter
+
+
+@dataclass(frozen=True, slots=True)
+class StorageCapabilities:
+    """What a storage can do beyond the port's methods."""
+
+    durable: bool
+    """What ``put`` acknowledged is there after the process was killed and opened again."""
+    multi_process: bool
+    """Other processes see the same objects."""
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectInfo:
+    """A stored object. ``modified_ns`` is nanoseconds since the epoch, by the storage's clock."""
+
+    key: str
+    size: int
+    modified_ns: int
+
+
+class ObjectStorage(Adapter, Protocol):
+    """Blobs that are written once. A key is ``/``-separated segments of ``[A-Za-z0-9._=-]``.
+
+    An object is listed and read only once it is whole. Keys that could escape the storage
+    (empty segments, ``.``, ``..``) raise ``InvalidInputError``.
+    """
+
+    @property
+    @abstractmethod
+    def capabilities(self) -> StorageCapabilities:
+        """Constant over the adapter's life."""
+
+    @abstractmethod
+    async def put(self, key: str, data: Sequence[memoryview | bytes]) -> None:
+        """Store the concatenation of ``data`` under ``key``, and return once it is durable.
+
+        Atomic: other callers see all of it or nothing. Idempotent: storing the same bytes again
+        succeeds and changes nothing.
+
+        Raises:
+            AlreadyExistsError: the key holds other bytes; they are kept.
+            UnavailableError: it could not be made durable.
+        """
+
+    @abstractmethod
+    async def get(self, key: str) -> bytes:
+        """Return the whole object.
+
+        Raises:
+            NotFoundError: there is none by that key.
+        """
+
+    @abstractmethod
+    async def get_ranges(self, key: str, ranges: Sequence[tuple[int, int]]) -> Sequence[bytes]:
+        """Return ``(offset, length)`` ranges of one object, in the order asked.
+
+        Raises:
+            NotFoundError: there is no such object.
+            InvalidInputError: a range leaves the object.
+        """
+
+    @abstractmethod
+    def list(self, prefix: str = "") -> AsyncIterator[ObjectInfo]:
+        """Iterate over the whole objects whose key begins with ``prefix``, by key."""
+
+    @abstractmethod
+    async def delete(self, key: str) -> None:
+        """Remove an object. Idempotent."""
+
+
+@runtime_checkable
+class LocalObjects(Protocol):
+    """The optional ability of a storage whose objects are files of this machine."""
+
+    def local_path(self, key: str) -> Path:
+        """Return where the object is, whether or not it exists. The file must not be written to."""
+        ...

@@ -1,0 +1,1 @@
+"""The Arrow schemas of what is kept, and how tables of them become the bytes of files."""

@@ -1,0 +1,108 @@
+"""Arrow schemas of the rows that a decoded batch, a live chunk and a segment file hold.
+
+A decoded span is one row of ``ROWS``: the ``LIGHT`` columns, which lists and trees are made
+of, and the ``PAYLOAD`` columns, which are what the sender sent. In a segment file the two go
+into two Parquet objects with the same row numbers. ``TRACES`` holds one row a trace, project and
+window: sums over the trace's rows in that file, and where they are.
+"""
+
+from __future__ import annotations
+
+import pyarrow as pa
+
+LIGHT = pa.schema(
+    [
+        pa.field("project", pa.string(), nullable=False),
+        pa.field("trace_id", pa.string(), nullable=False),  # 32 lowercase hex digits
+        pa.field("span_id", pa.string(), nullable=False),  # 16 lowercase hex digits
+        pa.field("parent_span_id", pa.string()),  # null for a root
+        pa.field("name", pa.string(), nullable=False),
+        pa.field("kind", pa.string(), nullable=False),  # OTel SpanKind, lowercase; see KINDS
+        pa.field("service", pa.string()),  # resource attribute service.name
+        pa.field("scope", pa.string()),  # instrumentation scope's name
+        pa.field("start_ns", pa.int64()),  # since the epoch; null if the sender gave none
+        pa.field("duration_ns", pa.int64()),  # end - start, may be negative; null without both
+        pa.field("status", pa.string(), nullable=False),  # see STATUSES
+        pa.field("status_message", pa.string()),  # the first 256 bytes
+        pa.field("quality", pa.uint16(), nullable=False),  # bits of agenttrace_core.model.span.Quality
+        pa.field("operation", pa.string()),  # gen_ai.operation.name
+        pa.field("provider", pa.string()),  # gen_ai.provider.name
+        pa.field("model", pa.string()),  # gen_ai.response.model, else gen_ai.request.model
+        pa.field("agent", pa.string()),  # gen_ai.agent.name
+        pa.field("tool", pa.string()),  # gen_ai.tool.name
+        pa.field("session_id", pa.string()),
+        pa.field("user_id", pa.string()),
+        pa.field("input_tokens", pa.int64()),
+        pa.field("output_tokens", pa.int64()),
+        pa.field("received_ns", pa.int64(), nullable=False),
+        pa.field("partition", pa.int32(), nullable=False),
+        pa.field("offset", pa.int64(), nullable=False),  # of the record that brought the span
+        pa.field("position", pa.int32(), nullable=False),  # of the span in its record, from 0
+    ]
+)
+
+PAYLOAD = pa.schema(
+    [
+        pa.field("span", pa.binary(), nullable=False),  # opentelemetry.proto.trace.v1.Span, as received
+        pa.field("resource", pa.binary()),  # opentelemetry.proto.resource.v1.Resource, as received
+        pa.field("resource_schema_url", pa.binary()),
+        pa.field("scope_message", pa.binary()),  # opentelemetry.proto.common.v1.InstrumentationScope
+        pa.field("scope_schema_url", pa.binary()),
+    ]
+)
+
+ROWS = pa.schema([*LIGHT, *PAYLOAD])
+
+TRACES = pa.schema(
+    [
+        pa.field("project", pa.string(), nullable=False),
+        pa.field("trace_hi", pa.uint64(), nullable=False),  # first 8 bytes of the trace id, big-endian
+        pa.field("trace_lo", pa.uint64(), nullable=False),  # last 8 bytes
+        pa.field("first_row", pa.uint32(), nullable=False),  # in the light and payload objects
+        pa.field("rows", pa.uint32(), nullable=False),
+        pa.field("start_ns", pa.int64(), nullable=False),  # least start; received time where none has one
+        pa.field("end_ns", pa.int64(), nullable=False),  # greatest end, or start where none has ended
+        pa.field("spans", pa.int32(), nullable=False),  # signed: corrections are negative
+        pa.field("errors", pa.int32(), nullable=False),
+        pa.field("input_tokens", pa.int64(), nullable=False),
+        pa.field("output_tokens", pa.int64(), nullable=False),
+        pa.field("has_root", pa.bool_(), nullable=False),
+        pa.field("name", pa.string(), nullable=False),  # the root's, else the earliest span's
+        pa.field("service", pa.string()),  # of the same span
+        pa.field("session_id", pa.string()),  # the root's, else the first that is named
+        pa.field("user_id", pa.string()),
+    ]
+)
+
+LOGS = pa.schema(
+    [
+        pa.field("project", pa.string(), nullable=False),
+        pa.field("trace_id", pa.string()),
+        pa.field("span_id", pa.string()),
+        pa.field("event_name", pa.string()),
+        pa.field("time_ns", pa.int64()),
+        pa.field("record", pa.binary(), nullable=False),  # opentelemetry.proto.logs.v1.LogRecord
+        pa.field("resource", pa.binary()),
+        pa.field("resource_schema_url", pa.binary()),
+        pa.field("scope_message", pa.binary()),
+        pa.field("scope_schema_url", pa.binary()),
+        pa.field("received_ns", pa.int64(), nullable=False),
+        pa.field("partition", pa.int32(), nullable=False),
+        pa.field("offset", pa.int64(), nullable=False),
+        pa.field("position", pa.int32(), nullable=False),
+    ]
+)
+
+LOCATION = pa.schema(
+    [
+        pa.field("source", pa.string(), nullable=False),  # a segment file's id, or a live chunk's
+        pa.field("row", pa.int64(), nullable=False),
+    ]
+)
+"""Where a row is. Appended to ``LIGHT`` wherever versions of a span are told apart."""
+
+KINDS = ("unspecified", "internal", "server", "client", "producer", "consumer")
+"""OTel SpanKind by enum number."""
+
+STATUSES = ("unset", "ok", "error")
+"""OTel Status.StatusCode by enum number."""
