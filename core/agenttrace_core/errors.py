@@ -111,9 +111,18 @@ class AlreadyExistsError(ConflictError):
 
 
 class CorruptionError(AgentTraceError):
-    """Stored bytes do not match their checksum or their format."""
+    """Stored bytes do not match their checksum or their format.
+
+    Args:
+        message: what is damaged, and where.
+        skip_to: in a log, the offset at which reading can go on; None elsewhere.
+    """
 
     kind = "corruption"
+
+    def __init__(self, message: str, *, skip_to: int | None = None) -> None:
+        super().__init__(message)
+        self.skip_to = skip_to
 
 
 class UnsupportedError(AgentTraceError):
