@@ -51,7 +51,10 @@ PAYLOAD = pa.schema(
     ]
 )
 
-ROWS = pa.schema([*LIGHT, *PAYLOAD])
+_SHARED = pa.dictionary(pa.int32(), pa.binary())
+
+ROWS = pa.schema([*LIGHT, *(f.with_type(_SHARED) if f.name != "span" else f for f in PAYLOAD)])
+"""In memory, what many spans share (their resource and scope) is there once, as a dictionary."""
 
 TRACES = pa.schema(
     [

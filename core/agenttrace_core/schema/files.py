@@ -1,0 +1,207 @@
+"""Tables into the bytes of the objects that a segment file consists of.
+
+``light`` and ``payload`` are Parquet, zstd level 3, with the same row numbers; ``traces`` is an
+uncompressed Arrow IPC file, so that a reader can map it and search its sorted ids in place.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from agenttrace_core.model.segment import Segment
+from agenttrace_core.schema.tables import LIGHT, LOGS, PAYLOAD, TRACES
+from agenttrace_core.schema.traces import RowKeys, sums_of_ordered
+
+LIGHT_GROUP_ROWS = 16_384
+PAYLOAD_GROUP_ROWS = 512
+PAYLOAD_GROUP_BYTES = 8 << 20
+
+_SHARED_VALUES = [
+    "project", "name", "kind", "service", "scope", "status", "status_message", "operation", "provider", "model",
+    "agent", "tool", "session_id", "user_id", "received_ns", "partition", "offset", "quality",
+]  # fmt: skip
+_ENCODINGS = {
+    "trace_id": "DELTA_BYTE_ARRAY", "parent_span_id": "DELTA_BYTE_ARRAY", "span_id": "PLAIN",
+    "start_ns": "DELTA_BINARY_PACKED", "duration_ns": "PLAIN", "position": "PLAIN",
+    "input_tokens": "PLAIN", "output_tokens": "PLAIN",
+}  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class SpansFile:
+    """The objects of one file of spans, by name (``light``, ``payload``, ``traces``), and its segments."""
+
+    objects: Mapping[str, pa.Buffer]
+    segments: tuple[Segment, ...]
+
+
+def encode_spans_file(rows: pa.Table) -> SpansFile:
+    """Sort ``rows`` (schema ``ROWS``, at least one, in any order) and encode them.
+
+    The bytes depend on the rows alone, not on how they are chunked.
+    """
+    writer = SpansFileWriter()
+    writer.write(rows)
+    return writer.finish()
+
+
+class SpansFileWriter:
+    """Encodes a file piece by piece, so that a large one needs little memory.
+
+    Pieces must not overlap: every (project, window, trace) of a piece comes after those of the
+    pieces before it. Rows within a piece may be in any order.
+    """
+
+    def __init__(self) -> None:
+        self._light_sink = pa.BufferOutputStream()
+        self._payload_sink = pa.BufferOutputStream()
+        self._light = pq.ParquetWriter(
+            self._light_sink, LIGHT, compression="zstd", compression_level=3, write_page_index=False,
+            use_dictionary=_SHARED_VALUES, column_encoding=_ENCODINGS, store_schema=False,
+        )  # fmt: skip
+        self._payload = pq.ParquetWriter(
+            self._payload_sink, PAYLOAD, compression="zstd", compression_level=3, store_schema=False,
+            use_dictionary=[name for name in PAYLOAD.names if name != "span"], write_statistics=False,
+        )  # fmt: skip
+        self._sums: list[pa.Table] = []
+        self._segments: list[Segment] = []
+        self._rows = 0
+        self._traces = 0
+
+    def write(self, rows: pa.Table) -> None:
+        """Append a piece (schema ``ROWS``, at least one row)."""
+        keys = RowKeys.of(rows)
+        order = keys.order()
+        keys = keys.take(order)
+        ordered = _take(rows, order)
+        sums = sums_of_ordered(ordered, keys)
+        self._light.write_table(ordered.select(LIGHT.names), row_group_size=LIGHT_GROUP_ROWS)
+        payload = _plain_payload(ordered)
+        for start, stop in _payload_groups(ordered):
+            self._payload.write_table(payload.slice(start, stop - start), row_group_size=PAYLOAD_GROUP_ROWS)
+        self._add_segments(ordered, keys, sums)
+        first_row = pa.array(sums["first_row"].to_numpy() + np.uint32(self._rows))
+        self._sums.append(sums.set_column(TRACES.get_field_index("first_row"), TRACES.field("first_row"), first_row))
+        self._rows += len(rows)
+        self._traces += len(sums)
+
+    def finish(self) -> SpansFile:
+        """Close the objects and return them."""
+        self._light.close()
+        self._payload.close()
+        objects = {
+            "light": self._light_sink.getvalue(),
+            "payload": self._payload_sink.getvalue(),
+            "traces": ipc_file(pa.concat_tables(self._sums)),
+        }
+        return SpansFile(objects, tuple(_joined(self._segments)))
+
+    def _add_segments(self, rows: pa.Table, keys: RowKeys, sums: pa.Table) -> None:
+        starts = keys.segment_starts()
+        raw = np.concatenate([[0], np.cumsum(_lengths(rows["span"]))])
+        trace_first = np.searchsorted(sums["first_row"].to_numpy(), starts)
+        for i, start in enumerate(starts):
+            last = i + 1 == len(starts)
+            stop = len(rows) if last else int(starts[i + 1])
+            trace_stop = len(sums) if last else int(trace_first[i + 1])
+            self._segments.append(
+                Segment(
+                    project=keys.projects[int(keys.project[start])],
+                    window=int(keys.window[start]),
+                    first_row=self._rows + int(start),
+                    rows=stop - int(start),
+                    first_trace=self._traces + int(trace_first[i]),
+                    traces=trace_stop - int(trace_first[i]),
+                    min_start_ns=int(keys.start[start:stop].min()),
+                    max_start_ns=int(keys.start[start:stop].max()),
+                    raw_bytes=int(raw[stop] - raw[start]),
+                )
+            )
+
+
+def encode_logs_file(rows: pa.Table) -> pa.Buffer:
+    """Encode log records (schema ``LOGS``) as one Parquet object."""
+    sink = pa.BufferOutputStream()
+    pq.write_table(rows, sink, compression="zstd", compression_level=3, row_group_size=PAYLOAD_GROUP_ROWS)
+    assert rows.schema.equals(LOGS)
+    return sink.getvalue()
+
+
+def ipc_file(table: pa.Table) -> pa.Buffer:
+    """Encode a table as an Arrow IPC file of one uncompressed batch."""
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_file(sink, table.schema) as writer:
+        writer.write_table(table.combine_chunks())
+    return sink.getvalue()
+
+
+def ipc_stream(table: pa.Table) -> bytes:
+    """Encode a small table as an Arrow IPC stream, to be kept in the catalog."""
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, table.schema) as writer:
+        writer.write_table(table)
+    encoded: bytes = sink.getvalue().to_pybytes()
+    return encoded
+
+
+def read_ipc_stream(data: bytes) -> pa.Table:
+    """The inverse of ``ipc_stream``."""
+    with pa.ipc.open_stream(data) as reader:
+        return reader.read_all()
+
+
+def _take(rows: pa.Table, order: np.ndarray) -> pa.Table:  # type: ignore[type-arg]
+    if len(order) > 1 and bool((np.diff(order) == 1).all()):
+        return rows
+    return rows.unify_dictionaries().combine_chunks().take(pa.array(order))
+
+
+def _plain_payload(rows: pa.Table) -> pa.Table:
+    """The payload columns as the file has them: what is a dictionary in memory becomes plain binary."""
+    return pa.table([rows[field.name].cast(field.type) for field in PAYLOAD], schema=PAYLOAD)
+
+
+def _payload_groups(rows: pa.Table) -> Iterator[tuple[int, int]]:
+    """Cut rows so that a row group holds few enough rows, and few enough bytes, to be read for one trace."""
+    sizes = np.cumsum(_lengths(rows["span"]))
+    start = 0
+    while start < len(sizes):
+        before = int(sizes[start - 1]) if start else 0
+        by_bytes = int(np.searchsorted(sizes, before + PAYLOAD_GROUP_BYTES, side="right"))
+        stop = max(start + 1, min(start + PAYLOAD_GROUP_ROWS, by_bytes))
+        yield start, stop
+        start = stop
+
+
+def _lengths(column: pa.ChunkedArray) -> np.ndarray:  # type: ignore[type-arg]
+    return pc.binary_length(column).to_numpy().astype(np.int64)
+
+
+def _joined(segments: list[Segment]) -> Iterator[Segment]:
+    """Join the runs of one project and window that came in several pieces."""
+    current: Segment | None = None
+    for segment in segments:
+        if current and (current.project, current.window) == (segment.project, segment.window):
+            current = Segment(
+                project=current.project,
+                window=current.window,
+                first_row=current.first_row,
+                rows=current.rows + segment.rows,
+                first_trace=current.first_trace,
+                traces=current.traces + segment.traces,
+                min_start_ns=min(current.min_start_ns, segment.min_start_ns),
+                max_start_ns=max(current.max_start_ns, segment.max_start_ns),
+                raw_bytes=current.raw_bytes + segment.raw_bytes,
+            )
+        else:
+            if current:
+                yield current
+            current = segment
+    if current:
+        yield current

@@ -1,0 +1,83 @@
+"""Ids as numbers: what rows are sorted, found and compared by, in columns."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import xxhash
+
+UInt64s = np.ndarray[Any, np.dtype[np.uint64]]
+
+_HEX_OF_BYTE = np.frombuffer(b"".join(b"%02x" % byte for byte in range(256)), np.uint16)
+_NIBBLE_OF_DIGIT = np.zeros(256, np.uint8)
+_NIBBLE_OF_DIGIT[np.frombuffer(b"0123456789abcdef", np.uint8)] = np.arange(16)
+
+
+def hex_strings(
+    flat: np.ndarray[Any, np.dtype[np.uint8]], size: int, nulls: np.ndarray[Any, np.dtype[np.bool_]] | None = None
+) -> pa.StringArray:
+    """Return ids of ``size`` bytes, laid end to end in ``flat``, as lowercase hex; null where ``nulls`` says."""
+    count = len(flat) // size
+    digits = _HEX_OF_BYTE[flat]
+    offsets = np.arange(count + 1, dtype=np.int32) * (2 * size)
+    validity = None if nulls is None else pa.array(~nulls).buffers()[1]
+    return pa.StringArray.from_buffers(count, pa.py_buffer(offsets), pa.py_buffer(digits), validity)
+
+
+def words_of_hex(ids: pa.StringArray, size: int) -> UInt64s:
+    """Return hex ids of ``size`` bytes (8 or 16) as big-endian numbers: shape ``(len, size // 8)``.
+
+    Nulls are not allowed. The inverse of ``hex_strings``.
+    """
+    if len(ids) == 0:
+        return np.zeros((0, size // 8), np.uint64)
+    first = 2 * size * ids.offset
+    digits = np.frombuffer(ids.buffers()[2], np.uint8)[first : first + 2 * size * len(ids)]
+    nibbles = _NIBBLE_OF_DIGIT[digits]
+    flat = (nibbles[0::2] << 4) | nibbles[1::2]
+    return flat.view(">u8").astype(np.uint64).reshape(len(ids), size // 8)
+
+
+def trace_words(trace_id: str) -> tuple[np.uint64, np.uint64]:
+    """Return one trace id, in hex, as ``(trace_hi, trace_lo)``."""
+    return np.uint64(int(trace_id[:16], 16)), np.uint64(int(trace_id[16:], 16))
+
+
+def trace_id_of(hi: int, lo: int) -> str:
+    """Return the hex of a trace id given as two numbers. The inverse of ``trace_words``."""
+    return f"{hi:016x}{lo:016x}"
+
+
+def identity_hashes(rows: pa.Table) -> UInt64s:
+    """Return a 64-bit hash of each row's identity: project, trace id, span id, kind, service and start.
+
+    ``rows`` has those columns of ``LIGHT``. Equal identities have equal hashes; the reverse is
+    likely, and for the caller to verify. The mixing is that of splitmix64 (Steele et al., 2014).
+    """
+    trace = words_of_hex(_one(rows["trace_id"]), 16)
+    span = words_of_hex(_one(rows["span_id"]), 8)[:, 0]
+    start = _one(rows["start_ns"]).fill_null(0).to_numpy().view(np.uint64)
+    mixed = _mix(trace[:, 0] ^ _mix(trace[:, 1] ^ _mix(span ^ _mix(start))))
+    for name in ("project", "service", "kind"):
+        mixed = _mix(mixed ^ _hash_text(rows[name]))
+    return mixed
+
+
+def _mix(x: UInt64s) -> UInt64s:
+    x = x + np.uint64(0x9E3779B97F4A7C15)
+    x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    mixed: UInt64s = x ^ (x >> np.uint64(31))
+    return mixed
+
+
+def _hash_text(column: pa.ChunkedArray) -> UInt64s:
+    encoded = _one(column).dictionary_encode(null_encoding="encode")
+    hashes = [xxhash.xxh3_64_intdigest(text or b"\0") for text in encoded.dictionary.cast(pa.binary()).to_pylist()]
+    return np.array(hashes, np.uint64)[encoded.indices.to_numpy()]
+
+
+def _one(column: pa.ChunkedArray) -> pa.Array:
+    return column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column

@@ -1,0 +1,160 @@
+"""Sums over the spans of each trace: the rows of a traces object, and of a list of traces."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from agenttrace_core.model.segment import WINDOW_NS
+from agenttrace_core.model.span import Quality
+from agenttrace_core.schema.keys import UInt64s, words_of_hex
+from agenttrace_core.schema.tables import TRACES
+
+Int64s = np.ndarray[Any, np.dtype[np.int64]]
+
+_NO_SPAN = np.iinfo(np.int64).max
+_UNPLACED = np.uint16(Quality.NO_START | Quality.ABSURD_START)
+
+
+@dataclass(frozen=True, slots=True)
+class RowKeys:
+    """What rows are sorted by: project (as a rank among those present), window, trace id, start.
+
+    ``start`` is the span's start, or where it gave none, when it was received.
+    """
+
+    projects: tuple[str, ...]
+    project: Int64s
+    window: Int64s
+    trace: UInt64s
+    start: Int64s
+
+    @classmethod
+    def of(cls, rows: pa.Table) -> RowKeys:
+        """Read the keys of rows that hold the columns of ``LIGHT``."""
+        encoded = _array(rows["project"]).dictionary_encode()
+        projects: list[str] = encoded.dictionary.to_pylist()
+        rank = np.argsort(np.argsort(projects)) if projects else np.zeros(0, np.int64)
+        start = pc.coalesce(_array(rows["start_ns"]), _array(rows["received_ns"])).to_numpy()
+        unplaced = (_array(rows["quality"]).to_numpy() & _UNPLACED) != 0
+        placed = np.where(unplaced, _array(rows["received_ns"]).to_numpy(), start)
+        return cls(
+            projects=tuple(sorted(projects)),
+            project=rank[encoded.indices.to_numpy()].astype(np.int64),
+            window=placed - placed % WINDOW_NS,
+            trace=words_of_hex(_array(rows["trace_id"]), 16),
+            start=start,
+        )
+
+    def order(self) -> Int64s:
+        """Return the row numbers in the order of a segment file."""
+        keys = [self.start, self.trace[:, 1], self.trace[:, 0]]
+        keys += [key for key in (self.window, self.project) if len(key) and (key != key[0]).any()]
+        return np.lexsort(keys)
+
+    def take(self, order: Int64s) -> RowKeys:
+        """Return the keys of the rows in another order."""
+        return RowKeys(
+            self.projects, self.project[order], self.window[order], self.trace[order], self.start[order]
+        )
+
+    def segment_starts(self) -> Int64s:
+        """Return where, in ordered rows, a new project or window begins."""
+        return _changes(self.project, self.window)
+
+    def trace_starts(self) -> Int64s:
+        """Return where, in ordered rows, a new trace (or project, or window) begins."""
+        return _changes(self.project, self.window, self.trace[:, 0], self.trace[:, 1])
+
+
+def trace_sums(rows: pa.Table) -> pa.Table:
+    """Return one row of ``TRACES`` for each trace, project and window among ``rows`` (columns of ``LIGHT``), in file order.
+
+    ``first_row`` and ``rows`` are 0: the rows may be in any order.
+    """
+    keys = RowKeys.of(rows)
+    order = keys.order()
+    sums = sums_of_ordered(rows.take(pa.array(order)), keys.take(order))
+    zeros = pa.array(np.zeros(len(sums), np.uint32))
+    return _with(sums, first_row=zeros, rows=zeros)
+
+
+def sums_of_ordered(rows: pa.Table, keys: RowKeys) -> pa.Table:
+    """The same for rows that are in the order of a file, with ``first_row`` and ``rows`` set."""
+    first = keys.trace_starts()
+    if len(first) == 0:
+        return TRACES.empty_table()
+    speaker, has_root = _speakers(rows, first)
+    duration = np.maximum(_array(rows["duration_ns"]).fill_null(0).to_numpy(), 0)
+    # Sums of two int64 times may leave int64; the year 2262 is as far as a file knows.
+    end = keys.start + np.minimum(duration, np.iinfo(np.int64).max - np.maximum(keys.start, 0))
+    errors = np.asarray(pc.equal(_array(rows["status"]), "error")).astype(np.int32)
+    named = pa.array(speaker)
+    columns = {
+        "project": pa.array(keys.projects, pa.string()).take(pa.array(keys.project[first])),
+        "trace_hi": pa.array(keys.trace[first, 0]),
+        "trace_lo": pa.array(keys.trace[first, 1]),
+        "first_row": pa.array(first.astype(np.uint32)),
+        "rows": pa.array(np.diff(first, append=len(rows)).astype(np.uint32)),
+        "start_ns": pa.array(keys.start[first]),
+        "end_ns": pa.array(np.maximum.reduceat(end, first)),
+        "spans": pa.array(np.diff(first, append=len(rows)).astype(np.int32)),
+        "errors": pa.array(np.add.reduceat(errors, first)),
+        "input_tokens": _sum(rows["input_tokens"], first),
+        "output_tokens": _sum(rows["output_tokens"], first),
+        "has_root": pa.array(has_root),
+        "name": _array(rows["name"]).take(named),
+        "service": _array(rows["service"]).take(named),
+        "session_id": _first_said(rows["session_id"], first, named),
+        "user_id": _first_said(rows["user_id"], first, named),
+    }
+    return pa.table([columns[f.name] for f in TRACES], schema=TRACES)
+
+
+def negated(sums: pa.Table) -> pa.Table:
+    """Return a table of ``TRACES`` that takes the sums of ``sums`` back: counts and tokens with the other sign."""
+    signed = ("spans", "errors", "input_tokens", "output_tokens")
+    zeros = pa.array(np.zeros(len(sums), np.uint32))
+    return _with(sums, first_row=zeros, rows=zeros, **{name: pc.negate(_array(sums[name])) for name in signed})
+
+
+def _speakers(rows: pa.Table, first: Int64s) -> tuple[Int64s, np.ndarray[Any, np.dtype[np.bool_]]]:
+    """For each trace, the row that names it (its earliest root, else its earliest span), and whether it is a root."""
+    is_root = np.asarray(_array(rows["parent_span_id"]).is_null())
+    root = np.minimum.reduceat(np.where(is_root, np.arange(len(rows)), _NO_SPAN), first)
+    has_root = root != _NO_SPAN
+    return np.where(has_root, root, first), has_root
+
+
+def _first_said(column: pa.ChunkedArray, first: Int64s, named: pa.Array) -> pa.Array:
+    """The named span's value, else that of the first span which has one."""
+    values = _array(column)
+    if values.null_count == len(values):
+        return pa.nulls(len(first), values.type)
+    said = np.minimum.reduceat(np.where(np.asarray(values.is_valid()), np.arange(len(values)), _NO_SPAN), first)
+    return pc.coalesce(values.take(named), values.take(pa.array(said, mask=said == _NO_SPAN)))
+
+
+def _sum(column: pa.ChunkedArray, first: Int64s) -> pa.Array:
+    return pa.array(np.add.reduceat(_array(column).fill_null(0).to_numpy(), first))
+
+
+def _changes(*keys: np.ndarray[Any, Any]) -> Int64s:
+    count = len(keys[0])
+    new = np.zeros(count, np.bool_)
+    new[:1] = True
+    for key in keys:
+        new[1:] |= key[1:] != key[:-1]
+    return np.flatnonzero(new)
+
+
+def _with(table: pa.Table, **columns: pa.Array) -> pa.Table:
+    return pa.table([columns.get(name, table[name]) for name in table.column_names], schema=table.schema)
+
+
+def _array(column: pa.ChunkedArray | pa.Array) -> pa.Array:
+    return column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column

@@ -1,0 +1,250 @@
+"""Whole batches of OTLP requests into columns, with no Python object a span.
+
+``ptars`` decodes protobuf straight into Arrow; this is the one module that knows it. Each batch is
+decoded twice, because two quick passes cost less than one that keeps everything: once into the
+columns that light rows are made of, and once into slices, which are the spans as received.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import ptars
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from agenttrace_core.errors import CorruptionError
+from agenttrace_core.model.span import Quality
+from agenttrace_core.normalise.promote import Attributes, promote
+from agenttrace_core.ports.queue import Record
+from agenttrace_core.schema.keys import hex_strings
+from agenttrace_core.schema.tables import KINDS, ROWS, STATUSES
+from agenttrace_core.wire import otlp
+from agenttrace_core.wire.quality import Flags, mark
+from agenttrace_core.wire.text import as_text
+
+_MAX_INT64 = np.iinfo(np.int64).max
+_YEAR_2000_NS = 946_684_800_000_000_000
+_DAY_NS = 86_400_000_000_000
+_STATUS_MESSAGE_BYTES = 256
+
+_pool = ptars.HandlerPool([otlp.FILE])
+_light = _pool.get_for_message(otlp.descriptor("LightRequest"))
+_sliced = _pool.get_for_message(otlp.descriptor("SlicedRequest"))
+_ids = _pool.get_for_message(otlp.descriptor("IdRequest"))
+
+Int64s = np.ndarray[Any, np.dtype[np.int64]]
+
+
+def decode_ids(body: bytes) -> tuple[pa.BinaryArray, pa.BinaryArray]:
+    """Return the trace ids and span ids of a request that is known to parse, in order."""
+    spans = _ids.list_to_record_batch([body]).column(0).flatten().field(0).flatten().field(0).flatten()
+    return spans.field(0), spans.field(1)
+
+
+def decode_records(records: Sequence[Record]) -> pa.Table:
+    """Decode records of signal ``traces`` into a table in the ``ROWS`` schema, in order of arrival.
+
+    Raises:
+        CorruptionError: a body does not parse, or its two passes do not agree.
+    """
+    bodies = [record.body for record in records]
+    try:
+        light = _Levels.of(_light.list_to_record_batch(bodies))
+        sliced = _Levels.of(_sliced.list_to_record_batch(bodies))
+    except (ValueError, pa.ArrowInvalid) as error:
+        raise CorruptionError(f"a queued request does not parse: {error}") from error
+    if len(light.spans) != len(sliced.spans):
+        raise CorruptionError("a queued request has other spans as columns than as slices")
+    arrival = _arrival(records, light.record_of_span())
+    columns = arrival | _light_columns(light, arrival["received_ns"]) | _payload_columns(sliced)
+    return pa.table([columns[field.name] for field in ROWS], schema=ROWS)
+
+
+@dataclass(frozen=True, slots=True)
+class _Levels:
+    """The nested lists of a batch, flattened: each level's items, and the index of each item's parent."""
+
+    resources: pa.StructArray
+    record_of_resource: Int64s
+    scopes: pa.StructArray
+    resource_of_scope: Int64s
+    spans: pa.Array
+    scope_of_span: Int64s
+
+    @classmethod
+    def of(cls, batch: pa.RecordBatch) -> _Levels:
+        resource_lists = batch.column(0)
+        resources = resource_lists.flatten()
+        scope_lists = resources.field("scope_spans")
+        scopes = scope_lists.flatten()
+        span_lists = scopes.field("spans")
+        return cls(
+            resources, _parents(resource_lists), scopes, _parents(scope_lists), span_lists.flatten(), _parents(span_lists)
+        )
+
+    def record_of_span(self) -> Int64s:
+        return self.record_of_resource[self.resource_of_scope[self.scope_of_span]]
+
+    def resource_of_span(self) -> Int64s:
+        return self.resource_of_scope[self.scope_of_span]
+
+
+def _parents(lists: pa.ListArray) -> Int64s:
+    return np.asarray(pc.list_parent_indices(lists))
+
+
+def _arrival(records: Sequence[Record], record_of_span: Int64s) -> dict[str, pa.Array]:
+    """What is known of each span from the record that brought it."""
+    first_of_record = np.searchsorted(record_of_span, np.arange(len(records)))
+    position = np.arange(len(record_of_span)) - first_of_record[record_of_span]
+    of_record = {
+        "project": pa.array([r.headers.project for r in records], pa.string()),
+        "received_ns": pa.array([r.headers.received_ns for r in records], pa.int64()),
+        "partition": pa.array([r.position.partition for r in records], pa.int32()),
+        "offset": pa.array([r.position.offset for r in records], pa.int64()),
+    }
+    index = pa.array(record_of_span)
+    columns = {name: values.take(index) for name, values in of_record.items()}
+    return columns | {"position": pa.array(position.astype(np.int32))}
+
+
+def _light_columns(light: _Levels, received: pa.Array) -> dict[str, pa.Array]:
+    spans = light.spans
+    quality = np.zeros(len(spans), np.uint16)
+    columns = _ids_as_text(spans, quality) | _times(spans, received.to_numpy(), quality) | _enums(spans, quality)
+    columns["name"] = as_text(spans.field("name"), quality)
+    status = pc.binary_slice(spans.field("status").field("message"), 0, _STATUS_MESSAGE_BYTES)
+    columns["status_message"] = _empty_as_null(as_text(status, quality))
+    columns["scope"] = _empty_as_null(_per_span(light.scopes.field("scope").field("name"), light.scope_of_span, quality))
+    columns |= promote(Attributes.of(spans.field("attributes")), len(spans), quality)
+    columns["service"] = _services(light, quality)
+    columns["quality"] = pa.array(quality)
+    return columns
+
+
+def _ids_as_text(spans: pa.StructArray, quality: Flags) -> dict[str, pa.Array]:
+    parents = spans.field("parent_span_id")
+    lengths = np.diff(offsets_of(parents))
+    strange = (lengths != 0) & (lengths != 8)
+    if strange.any():
+        mark(quality, strange, Quality.BAD_PARENT)
+        parents = pa.array([p if len(p) == 8 else b"" for p in parents.to_pylist()], pa.binary())
+    return {
+        "trace_id": hex_strings(fixed_width(spans.field("trace_id"), 16), 16),
+        "span_id": hex_strings(fixed_width(spans.field("span_id"), 8), 8),
+        "parent_span_id": _parents_as_text(parents),
+    }
+
+
+def _parents_as_text(parents: pa.BinaryArray) -> pa.Array:
+    """Hex of the parents' ids; null where there is none, or where it is all zeros."""
+    lengths = np.diff(offsets_of(parents))
+    words = np.zeros(len(parents), np.uint64)
+    words[lengths == 8] = _values_of(parents).view(np.uint64)
+    return hex_strings(words.view(np.uint8), 8, nulls=words == 0)
+
+
+def _times(
+    spans: pa.StructArray, received: Int64s, quality: Flags
+) -> dict[str, pa.Array]:
+    """``start_ns`` and ``duration_ns``; unsigned times beyond int64 (the year 2262) become the greatest int64."""
+    start = np.minimum(spans.field("start_time_unix_nano").to_numpy(), _MAX_INT64).astype(np.int64)
+    end = np.minimum(spans.field("end_time_unix_nano").to_numpy(), _MAX_INT64).astype(np.int64)
+    no_start, no_end = start == 0, end == 0
+    mark(quality, no_start, Quality.NO_START)
+    mark(quality, no_end, Quality.NO_END)
+    mark(quality, ~no_start & ~no_end & (end < start), Quality.END_BEFORE_START)
+    absurd = (start < _YEAR_2000_NS) | (start > received + _DAY_NS)
+    mark(quality, ~no_start & absurd, Quality.ABSURD_START)
+    return {
+        "start_ns": pa.array(start, mask=no_start),
+        "duration_ns": pa.array(end - start, mask=no_start | no_end),
+    }
+
+
+def _enums(spans: pa.StructArray, quality: Flags) -> dict[str, pa.Array]:
+    codes = pc.fill_null(spans.field("status").field("code"), 0)
+    return {
+        "kind": _names(spans.field("kind"), KINDS, quality, Quality.UNKNOWN_KIND),
+        "status": _names(codes, STATUSES, quality, Quality.UNKNOWN_STATUS),
+    }
+
+
+def _names(
+    codes: pa.Array, names: tuple[str, ...], quality: Flags, unknown: Quality
+) -> pa.Array:
+    numbers = codes.to_numpy(zero_copy_only=False)
+    strange = (numbers < 0) | (numbers >= len(names))
+    mark(quality, strange, unknown)
+    return pa.array(names, pa.string()).take(pa.array(np.where(strange, 0, numbers)))
+
+
+def _per_span(
+    values: pa.BinaryArray, parent: Int64s, quality: Flags
+) -> pa.Array:
+    """Text of each span's scope; if it is bad, its spans say so."""
+    own = np.zeros(len(values), np.uint16)
+    text = as_text(values, own)
+    quality |= own[parent]
+    return text.take(pa.array(parent))
+
+
+def _services(light: _Levels, quality: Flags) -> pa.Array:
+    own = np.zeros(len(light.resources), np.uint16)
+    lists = light.resources.field("resource").field("attributes")
+    named = promote(Attributes.of(lists), len(light.resources), own, level="resource")
+    parent = light.resource_of_span()
+    quality |= own[parent]
+    return named["service"].take(pa.array(parent))
+
+
+def _payload_columns(sliced: _Levels) -> dict[str, pa.Array]:
+    resource = pa.array(sliced.resource_of_span(), pa.int32())
+    scope = pa.array(sliced.scope_of_span, pa.int32())
+
+    def shared(index: pa.Array, values: pa.Array) -> pa.Array:
+        return pa.DictionaryArray.from_arrays(index, values)
+
+    return {
+        "span": sliced.spans,
+        "resource": shared(resource, sliced.resources.field("resource")),
+        "resource_schema_url": shared(resource, sliced.resources.field("schema_url")),
+        "scope_message": shared(scope, sliced.scopes.field("scope")),
+        "scope_schema_url": shared(scope, sliced.scopes.field("schema_url")),
+    }
+
+
+def _empty_as_null(text: pa.Array) -> pa.Array:
+    return pc.if_else(pc.equal(text, ""), pa.scalar(None, pa.string()), text)
+
+
+def offsets_of(values: pa.BinaryArray) -> np.ndarray[Any, np.dtype[np.int32]]:
+    """The ``len + 1`` offsets of a binary array's values, as numpy sees them without a copy."""
+    buffer = values.buffers()[1]
+    if buffer is None:
+        return np.zeros(1, np.int32)
+    return np.frombuffer(buffer, np.int32)[values.offset : values.offset + len(values) + 1]
+
+
+def fixed_width(values: pa.BinaryArray, size: int) -> np.ndarray[Any, np.dtype[np.uint8]]:
+    """The bytes of a binary array whose values all have ``size`` bytes, as one flat array without a copy.
+
+    Raises:
+        CorruptionError: a value has another length.
+    """
+    flat = _values_of(values)
+    if len(flat) != size * len(values):
+        raise CorruptionError(f"an id does not have {size} bytes")
+    return flat
+
+
+def _values_of(values: pa.BinaryArray) -> np.ndarray[Any, np.dtype[np.uint8]]:
+    offsets = offsets_of(values)
+    buffer = values.buffers()[2]
+    if buffer is None:
+        return np.zeros(0, np.uint8)
+    return np.frombuffer(buffer, np.uint8)[offsets[0] : offsets[-1]]
