@@ -1,0 +1,55 @@
+"""``agenttrace config``: what is in force, and where each value came from."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import click
+
+from agenttrace_server.cli.options import config_option, data_option, resolve_server
+from agenttrace_server.settings import Settings
+
+_DURATIONS = {"write.flush_age", "compact.interval", "compact.grace"}
+
+
+@click.command("config")
+@config_option
+@data_option
+@click.option("--describe", is_flag=True, help="Also say what each setting means, and its variable.")
+def config_command(config: Path | None, data: Path | None, describe: bool) -> None:
+    """Show the settings in force, and where each came from. Secrets are never shown."""
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    from agenttrace_server.settings_sources import known_keys, variable_of
+
+    resolved = resolve_server(config=config, data=data)
+    table = Table(box=None, pad_edge=False)
+    for heading in ("setting", "value", "from", *(("variable", "meaning") if describe else ())):
+        table.add_column(heading, overflow="fold")
+    for key, field in known_keys():
+        row = [key, _shown(key, resolved.settings), resolved.origins.get(key, "default")]
+        more = [variable_of(key), field.description or ""] if describe else []
+        table.add_row(*(Text(cell) for cell in (*row, *more)))
+    console = Console()
+    # Without a terminal the table must not be folded at 80 columns: it is read by grep.
+    console.print(table, width=None if console.is_terminal else 1000, soft_wrap=not console.is_terminal)
+
+
+def _shown(key: str, settings: Settings) -> str:
+    from agenttrace_server.settings_units import format_size
+
+    value: object = settings
+    for part in key.split("."):
+        value = getattr(value, part)
+    if key == "auth.keys":
+        return ", ".join(f"{k.project}:{k.sha256[:8]}…" for k in settings.auth.keys) or "none"
+    if key.endswith("_bytes") and isinstance(value, int):
+        return format_size(value)
+    if key in _DURATIONS:
+        return f"{value:g}s"
+    if isinstance(value, tuple):
+        return ", ".join(map(str, value)) or "none"
+    return re.sub(r"(//[^:/@]*):[^@]*@", r"\1:…@", str(value))

@@ -1,0 +1,160 @@
+"""What an operator can choose. Every key ``a.b`` is also the variable ``AGENTTRACE_A__B``.
+
+The values come from ``settings_sources.resolve``; what stands here is their shape, their
+defaults and what they mean. Durations are seconds and sizes bytes once validated; both are
+written as in ``"5s"`` and ``"64MiB"``.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator, model_validator
+
+from agenttrace_core.errors import InvalidInputError
+from agenttrace_core.model.principal import check_project
+from agenttrace_server.settings_units import Duration, Size
+
+DEFAULT_DATA = Path("agenttrace-data")
+
+
+def _project(name: str) -> str:
+    try:
+        return check_project(name)
+    except InvalidInputError as error:
+        raise ValueError(str(error)) from error
+
+
+def _sha256(digest: str) -> str:
+    if re.fullmatch(r"[0-9a-fA-F]{64}", digest) is None:
+        raise ValueError("wanted are the 64 hex digits of a key's SHA-256, as `agenttrace key new PROJECT` prints them")
+    return digest.lower()
+
+
+Port = Annotated[int, Field(ge=0, le=65535)]
+"""A TCP port; 0 takes a free one."""
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class AuthKey(_Section):
+    """A key that callers send as ``Authorization: Bearer KEY``, known here by its SHA-256 only."""
+
+    project: Annotated[str, AfterValidator(_project)]
+    sha256: Annotated[str, AfterValidator(_sha256)]
+
+
+class AuthSettings(_Section):
+    """Who may call."""
+
+    keys: tuple[AuthKey, ...] = Field((), description="[{project, sha256}]; `agenttrace key new PROJECT` makes one")
+
+
+class IngestSettings(_Section):
+    """The doors through which spans come."""
+
+    host: str = Field("127.0.0.1", description="address on which OTLP/HTTP and OTLP/gRPC are served")
+    port: Port = Field(4318, description="port of OTLP/HTTP; 0 takes a free one")
+    grpc_port: Port = Field(4317, description="port of OTLP/gRPC; 0 takes a free one")
+    max_body_bytes: Size = Field(20 * 2**20, ge=1024, description="longest request body as sent")
+    max_decompressed_bytes: Size = Field(20 * 2**20, ge=1024, description="longest request body once decompressed")
+    max_backlog_bytes: Size = Field(
+        2 * 2**30, ge=2**20, description="acknowledged bytes that may wait for the writer, before 429 is answered"
+    )
+    allowed_origins: tuple[str, ...] = Field(
+        (), description="web origins that may send spans from a browser; none means those of loopback"
+    )
+
+
+class QuerySettings(_Section):
+    """The API."""
+
+    host: str = Field("127.0.0.1", description="address on which the API is served")
+    port: Port = Field(8000, description="port of the API; 0 takes a free one")
+
+
+class WriteSettings(_Section):
+    """How acknowledged spans become files."""
+
+    flush_bytes: Size = Field(256 * 2**20, ge=2**16, description="write files once this much has been received")
+    flush_age: Duration = Field(60.0, gt=0, description="write files once the oldest span has waited this long")
+
+
+class CompactSettings(_Section):
+    """How small files become large ones."""
+
+    interval: Duration = Field(15.0, gt=0, description="time between two looks for something to merge")
+    min_files: int = Field(8, ge=2, description="files of one level that are merged together, at least")
+    target_bytes: Size = Field(256 * 2**20, ge=2**20, description="a file this large is not merged again")
+    grace: Duration = Field(600.0, gt=0, description="time for which replaced files stay, longer than any query")
+
+
+class LogSettings(_Section):
+    """The service's own log: JSON lines on stderr."""
+
+    level: Literal["debug", "info", "warning", "error"] = Field("info", description="least level that is written")
+
+
+class Settings(_Section):
+    """All of it, frozen. The five URLs choose the backends; by default they lie in the data folder."""
+
+    data: Path = Field(DEFAULT_DATA, description="the data folder")
+    queue: str = Field("", description="span queue: log:PATH")
+    storage: str = Field("", description="object storage: file:PATH")
+    metadata: str = Field("", description="catalog: sqlite:PATH")
+    index: str = Field("duckdb:", description="span index: duckdb:")
+    cache: str = Field("memory:", description="rate limiter and cache: memory:")
+    allowed_hosts: tuple[str, ...] = Field(
+        (), description="names under which callers may reach the ports, besides loopback and the addresses bound"
+    )
+    auth: AuthSettings = AuthSettings()
+    ingest: IngestSettings = IngestSettings()
+    query: QuerySettings = QuerySettings()
+    write: WriteSettings = WriteSettings()
+    compact: CompactSettings = CompactSettings()
+    log: LogSettings = LogSettings()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _urls_in_the_data_folder(cls, given: Any) -> Any:
+        if not isinstance(given, dict):
+            return given
+        data = Path(given.get("data") or DEFAULT_DATA).expanduser().absolute()
+        beside = {
+            "queue": f"log:{data / 'log'}",
+            "storage": f"file:{data / 'objects'}",
+            "metadata": f"sqlite:{data / 'catalog.sqlite'}",
+        }
+        return {**beside, **{key: value for key, value in given.items() if value != ""}, "data": data}
+
+    @field_validator("queue", "storage", "metadata", "index", "cache")
+    @classmethod
+    def _has_a_scheme(cls, url: str) -> str:
+        if re.match(r"[a-z][a-z0-9+.-]*:", url) is None:
+            raise ValueError("wanted is a URL whose scheme names the adapter, such as log:PATH, file:PATH or duckdb:")
+        return url
+
+    @model_validator(mode="after")
+    def _open_to_others_only_with_keys(self) -> Self:
+        for key, host in (("ingest.host", self.ingest.host), ("query.host", self.query.host)):
+            if not self.auth.keys and not is_loopback(host):
+                raise ValueError(
+                    f"{key} = {host!r} lets other machines in, and auth.keys is empty: make a key with "
+                    "`agenttrace key new PROJECT` and put what it prints into agenttrace.toml, or bind 127.0.0.1"
+                )
+        return self
+
+
+def is_loopback(host: str) -> bool:
+    """Say whether only this machine can reach ``host``, a name or an address."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return False
