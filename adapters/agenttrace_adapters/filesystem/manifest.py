@@ -1,0 +1,97 @@
+"""The live table's manifest: a small JSON file that says which chunks count."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+from agenttrace_core.model.segment import OffsetRange, Superseded
+from agenttrace_core.ports.live import LiveState
+
+_FORMAT = 1
+
+
+@dataclass(frozen=True, slots=True)
+class ChunkEntry:
+    """Where one chunk is. ``revision`` counts how often its traces were corrected."""
+
+    id: str
+    ranges: tuple[OffsetRange, ...]
+    rows_file: str
+    revision: int
+
+    @property
+    def traces_file(self) -> str:
+        """The name of the file that holds its traces."""
+        return f"{self.rows_file.removesuffix('.rows.arrow')}.traces-{self.revision}.arrow"
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """A live state without its tables, and where those are."""
+
+    state: LiveState
+    chunks: tuple[ChunkEntry, ...]
+
+    @classmethod
+    def of(cls, state: LiveState, chunks: Sequence[ChunkEntry]) -> Manifest:
+        """Describe ``state``, whose chunks are at ``chunks``."""
+        return cls(state, tuple(chunks))
+
+    def encode(self) -> bytes:
+        """Return it as JSON."""
+        return json.dumps(
+            {
+                "format": _FORMAT,
+                "boot": _boot_id(),
+                "epoch": self.state.epoch,
+                "tail": list(self.state.tail.items()),
+                "chunks": [asdict(chunk) for chunk in self.chunks],
+                "dead": {chunk: list(rows) for chunk, rows in self.state.dead.items()},
+                "superseded": [_encode_superseded(s) for s in self.state.superseded],
+            },
+            separators=(",", ":"),
+        ).encode()
+
+    @classmethod
+    def decode(cls, body: bytes) -> Manifest | None:
+        """Read what ``encode`` wrote; None if it was written by another release, or before a reboot."""
+        document = json.loads(body)
+        if document["format"] != _FORMAT or document["boot"] != _boot_id():
+            return None
+        state = LiveState(
+            epoch=document["epoch"],
+            tail=dict(document["tail"]),
+            dead={chunk: tuple(rows) for chunk, rows in document["dead"].items()},
+            superseded=tuple(_decode_superseded(s) for s in document["superseded"]),
+        )
+        return cls(state, tuple(_decode_chunk(chunk) for chunk in document["chunks"]))
+
+
+def _decode_chunk(chunk: dict[str, Any]) -> ChunkEntry:
+    ranges = tuple(OffsetRange(**r) for r in chunk["ranges"])
+    return ChunkEntry(chunk["id"], ranges, chunk["rows_file"], chunk["revision"])
+
+
+def _encode_superseded(s: Superseded) -> dict[str, Any]:
+    traces = base64.b64encode(s.traces_ipc).decode()
+    return {"file_id": str(s.file_id), "project": s.project, "rows": s.rows, "traces_ipc": traces}
+
+
+def _decode_superseded(s: dict[str, Any]) -> Superseded:
+    return Superseded(UUID(s["file_id"]), s["project"], tuple(s["rows"]), base64.b64decode(s["traces_ipc"]))
+
+
+@cache
+def _boot_id() -> str:
+    """Names this run of the kernel; see random(4). Empty where the system does not tell."""
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    except OSError:
+        return ""
