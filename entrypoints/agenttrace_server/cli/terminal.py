@@ -1,0 +1,32 @@
+"""The console on which commands write."""
+
+from __future__ import annotations
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from agenttrace_server.cli.text import plain
+
+_WIDE = 240
+
+
+def console(*, stderr: bool = False) -> Console:
+    """Return a console; wide where the output is not a terminal, because grep reads it then."""
+    made = Console(stderr=stderr, highlight=False, markup=False, emoji=False)
+    if not made.is_terminal:
+        made = Console(stderr=stderr, highlight=False, markup=False, emoji=False, width=_WIDE)
+    return made
+
+
+def table(*headings: str, right: tuple[str, ...] = ()) -> Table:
+    """Return an empty table without frames; the columns in ``right`` are aligned to the right."""
+    made = Table(box=None, pad_edge=False, header_style="bold")
+    for heading in headings:
+        made.add_column(heading, justify="right" if heading in right else "left", no_wrap=heading in ("trace", "id"))
+    return made
+
+
+def cell(text: object, style: str = "", limit: int = 400) -> Text:
+    """Return text from a stranger as a table cell: neutral, on one line, and no markup."""
+    return Text(plain(text, limit), style=style, overflow="ellipsis", no_wrap=False)
