@@ -190,7 +190,7 @@ class FilesystemLiveTable(LiveTable):
 
 
 def _is_same(traces: pa.Table, known: _Shared) -> bool:
-    return traces is known.mapped.traces or traces.equals(known.mapped.traces)
+    return traces is known.mapped.traces or bool(traces.equals(known.mapped.traces))
 
 
 def _share_table(path: Path, table: pa.Table) -> pa.Table:
