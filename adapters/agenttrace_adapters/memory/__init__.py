@@ -1,0 +1,11 @@
+"""Adapters without a disk or a service, for tests, examples and small embeddings.
+
+What lives here: plain Python over dictionaries and lists, and the in-process limiter. What never
+does: anything that outlives the process.
+"""
+
+from agenttrace_adapters.memory.limiter import MemoryLimiter
+from agenttrace_adapters.memory.live import MemoryLiveTable
+from agenttrace_adapters.memory.storage import MemoryStorage
+
+__all__ = ["MemoryLimiter", "MemoryLiveTable", "MemoryStorage"]
