@@ -1,0 +1,127 @@
+"""Protobuf's wire format, as much of it as OTLP needs: https://protobuf.dev/programming-guides/encoding/."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Final, TypeAlias
+
+from agenttrace_core.errors import InvalidInputError
+
+VARINT: Final = 0
+FIXED64: Final = 1
+DELIMITED: Final = 2
+FIXED32: Final = 5
+_START_GROUP: Final = 3
+_END_GROUP: Final = 4
+
+Bytes: TypeAlias = bytes | memoryview
+
+
+class MalformedError(InvalidInputError):
+    """Bytes that are not a protobuf message."""
+
+    kind = "malformed_protobuf"
+
+
+def tag(number: int, wire_type: int) -> int:
+    """Return what stands before a field on the wire."""
+    return number << 3 | wire_type
+
+
+def _varint(value: int) -> bytes:
+    out = bytearray()
+    while value > 0x7F:
+        out.append(value & 0x7F | 0x80)
+        value >>= 7
+    out.append(value)
+    return bytes(out)
+
+
+_SMALL: Final = tuple(_varint(n) for n in range(4096))
+
+
+def varint(value: int) -> bytes:
+    """Encode ``0 <= value < 2**64``."""
+    return _SMALL[value] if value < 4096 else _varint(value)
+
+
+def signed_varint(value: int) -> bytes:
+    """Encode an int64, int32 or enum value: two's complement in 64 bits."""
+    return varint(value & 0xFFFF_FFFF_FFFF_FFFF)
+
+
+def signed(value: int) -> int:
+    """Undo ``signed_varint`` on the unsigned value read."""
+    return value - (1 << 64) if value >> 63 else value
+
+
+def delimited(head: bytes, data: bytes) -> bytes:
+    """Return a length-delimited field; ``head`` is its encoded tag."""
+    size = len(data)
+    return head + (_SMALL[size] if size < 4096 else _varint(size)) + data
+
+
+def fields(data: Bytes) -> Iterator[tuple[int, int | Bytes, int, int]]:
+    """Iterate over ``(tag, value, begin, end)``; ``data[begin:end]`` is the whole field.
+
+    The value is a number for ``VARINT``, and the bytes, as a slice of ``data``, for the others.
+    Groups are passed over.
+
+    Raises:
+        MalformedError: the bytes end early, or hold what no field begins with.
+    """
+    at = 0
+    end = len(data)
+    depth = 0
+    try:
+        while at < end:
+            begin = at
+            head = data[at]
+            at += 1
+            if head > 0x7F:
+                head, at = _read_varint(data, begin)
+            wire_type = head & 7
+            value: int | Bytes
+            if wire_type == DELIMITED:
+                size = data[at]
+                at += 1
+                if size > 0x7F:
+                    size, at = _read_varint(data, at - 1)
+                value = data[at : at + size]
+                at += size
+            elif wire_type == VARINT:
+                value, at = _read_varint(data, at)
+            elif wire_type in (FIXED64, FIXED32):
+                size = 8 if wire_type == FIXED64 else 4
+                value = data[at : at + size]
+                at += size
+            else:
+                depth += _group_step(wire_type, depth)
+                continue
+            if at > end:
+                raise MalformedError(f"a field that begins at byte {begin} ends beyond byte {end}")
+            if not depth:
+                yield head, value, begin, at
+    except IndexError as error:
+        raise MalformedError(f"the message ends within a field at byte {end}") from error
+    if depth:
+        raise MalformedError("a group is not closed")
+
+
+def _group_step(wire_type: int, depth: int) -> int:
+    if wire_type == _START_GROUP:
+        return 1
+    if wire_type == _END_GROUP and depth:
+        return -1
+    raise MalformedError(f"wire type {wire_type} begins no field")
+
+
+def _read_varint(data: Bytes, at: int) -> tuple[int, int]:
+    value = 0
+    for shift in range(0, 70, 7):
+        byte = data[at]
+        at += 1
+        value |= (byte & 0x7F) << shift
+        if byte < 0x80:
+            return value & 0xFFFF_FFFF_FFFF_FFFF, at
+    raise MalformedError(f"a number at byte {at - 10} is longer than 10 bytes")
