@@ -13,8 +13,7 @@ import pyarrow.compute as pc
 
 from agenttrace_core.normalise.rules import RULES, Rule
 from agenttrace_core.schema.tables import LIGHT
-from agenttrace_core.wire.quality import Flags
-from agenttrace_core.wire.text import as_text
+from agenttrace_core.wire.quality import Flags, as_text
 
 Ints = np.ndarray[Any, np.dtype[np.int64]]
 

@@ -16,11 +16,12 @@ import pyarrow.parquet as pq
 
 from agenttrace_core.model.segment import Segment
 from agenttrace_core.schema.tables import LIGHT, LOGS, PAYLOAD, TRACES
-from agenttrace_core.schema.traces import RowKeys, sums_of_ordered
+from agenttrace_core.schema.traces import Int64s, RowKeys, sums_of_ordered
 
 LIGHT_GROUP_ROWS = 16_384
 PAYLOAD_GROUP_ROWS = 512
 PAYLOAD_GROUP_BYTES = 8 << 20
+_GROUPS_AT_ONCE = 16
 
 _SHARED_VALUES = [
     "project", "name", "kind", "service", "scope", "status", "status_message", "operation", "provider", "model",
@@ -35,10 +36,14 @@ _ENCODINGS = {
 
 @dataclass(frozen=True, slots=True)
 class SpansFile:
-    """The objects of one file of spans, by name (``light``, ``payload``, ``traces``), and its segments."""
+    """The objects of one file of spans, by name (``light``, ``payload``, ``traces``), and its segments.
+
+    ``order`` is, for each row of the file, the number of the row that was written, counted over all pieces.
+    """
 
     objects: Mapping[str, pa.Buffer]
     segments: tuple[Segment, ...]
+    order: Int64s
 
 
 def encode_spans_file(rows: pa.Table) -> SpansFile:
@@ -71,21 +76,23 @@ class SpansFileWriter:
         )  # fmt: skip
         self._sums: list[pa.Table] = []
         self._segments: list[Segment] = []
+        self._orders: list[Int64s] = []
         self._rows = 0
         self._traces = 0
 
     def write(self, rows: pa.Table) -> None:
         """Append a piece (schema ``ROWS``, at least one row)."""
+        rows = rows.unify_dictionaries().combine_chunks()
         keys = RowKeys.of(rows)
         order = keys.order()
         keys = keys.take(order)
-        ordered = _take(rows, order)
-        sums = sums_of_ordered(ordered, keys)
-        self._light.write_table(ordered.select(LIGHT.names), row_group_size=LIGHT_GROUP_ROWS)
-        payload = _plain_payload(ordered)
-        for start, stop in _payload_groups(ordered):
-            self._payload.write_table(payload.slice(start, stop - start), row_group_size=PAYLOAD_GROUP_ROWS)
-        self._add_segments(ordered, keys, sums)
+        light = rows.select(LIGHT.names).take(pa.array(order))
+        sums = sums_of_ordered(light, keys)
+        self._light.write_table(light, row_group_size=LIGHT_GROUP_ROWS)
+        sizes = _lengths(rows["span"])[order]
+        self._write_payload(rows.select(PAYLOAD.names), order, sizes)
+        self._add_segments(sizes, keys, sums)
+        self._orders.append(order + self._rows)
         first_row = pa.array(sums["first_row"].to_numpy() + np.uint32(self._rows))
         self._sums.append(sums.set_column(TRACES.get_field_index("first_row"), TRACES.field("first_row"), first_row))
         self._rows += len(rows)
@@ -100,15 +107,27 @@ class SpansFileWriter:
             "payload": self._payload_sink.getvalue(),
             "traces": ipc_file(pa.concat_tables(self._sums)),
         }
-        return SpansFile(objects, tuple(_joined(self._segments)))
+        return SpansFile(objects, tuple(_joined(self._segments)), np.concatenate(self._orders))
 
-    def _add_segments(self, rows: pa.Table, keys: RowKeys, sums: pa.Table) -> None:
+    def _write_payload(self, payload: pa.Table, order: Int64s, sizes: Int64s) -> None:
+        """Write the payload a few row groups at a time, so that its sorted copy is never there whole."""
+        groups = list(_payload_groups(sizes))
+        for first in range(0, len(groups), _GROUPS_AT_ONCE):
+            batch = groups[first : first + _GROUPS_AT_ONCE]
+            base, stop = batch[0][0], batch[-1][1]
+            ordered = _plain_payload(payload.take(pa.array(order[base:stop])))
+            for group_start, group_stop in batch:
+                piece = ordered.slice(group_start - base, group_stop - group_start)
+                self._payload.write_table(piece, row_group_size=PAYLOAD_GROUP_ROWS)
+
+    def _add_segments(self, sizes: Int64s, keys: RowKeys, sums: pa.Table) -> None:
         starts = keys.segment_starts()
-        raw = np.concatenate([[0], np.cumsum(_lengths(rows["span"]))])
+        rows = len(sizes)
+        raw = np.concatenate([[0], np.cumsum(sizes)])
         trace_first = np.searchsorted(sums["first_row"].to_numpy(), starts)
         for i, start in enumerate(starts):
             last = i + 1 == len(starts)
-            stop = len(rows) if last else int(starts[i + 1])
+            stop = rows if last else int(starts[i + 1])
             trace_stop = len(sums) if last else int(trace_first[i + 1])
             self._segments.append(
                 Segment(
@@ -156,30 +175,24 @@ def read_ipc_stream(data: bytes) -> pa.Table:
         return reader.read_all()
 
 
-def _take(rows: pa.Table, order: np.ndarray) -> pa.Table:  # type: ignore[type-arg]
-    if len(order) > 1 and bool((np.diff(order) == 1).all()):
-        return rows
-    return rows.unify_dictionaries().combine_chunks().take(pa.array(order))
-
-
 def _plain_payload(rows: pa.Table) -> pa.Table:
     """The payload columns as the file has them: what is a dictionary in memory becomes plain binary."""
     return pa.table([rows[field.name].cast(field.type) for field in PAYLOAD], schema=PAYLOAD)
 
 
-def _payload_groups(rows: pa.Table) -> Iterator[tuple[int, int]]:
+def _payload_groups(sizes: Int64s) -> Iterator[tuple[int, int]]:
     """Cut rows so that a row group holds few enough rows, and few enough bytes, to be read for one trace."""
-    sizes = np.cumsum(_lengths(rows["span"]))
+    ends = np.cumsum(sizes)
     start = 0
-    while start < len(sizes):
-        before = int(sizes[start - 1]) if start else 0
-        by_bytes = int(np.searchsorted(sizes, before + PAYLOAD_GROUP_BYTES, side="right"))
-        stop = max(start + 1, min(start + PAYLOAD_GROUP_ROWS, by_bytes))
+    while start < len(ends):
+        before = int(ends[start - 1]) if start else 0
+        by_bytes = int(np.searchsorted(ends, before + PAYLOAD_GROUP_BYTES, side="right"))
+        stop = max(start + 1, min(start + PAYLOAD_GROUP_ROWS, by_bytes, len(ends)))
         yield start, stop
         start = stop
 
 
-def _lengths(column: pa.ChunkedArray) -> np.ndarray:  # type: ignore[type-arg]
+def _lengths(column: pa.ChunkedArray) -> Int64s:
     return pc.binary_length(column).to_numpy().astype(np.int64)
 
 

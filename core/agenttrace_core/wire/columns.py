@@ -23,8 +23,7 @@ from agenttrace_core.ports.queue import Record
 from agenttrace_core.schema.keys import hex_strings
 from agenttrace_core.schema.tables import KINDS, ROWS, STATUSES
 from agenttrace_core.wire import otlp
-from agenttrace_core.wire.quality import Flags, mark
-from agenttrace_core.wire.text import as_text
+from agenttrace_core.wire.quality import Flags, as_text, mark
 
 _MAX_INT64 = np.iinfo(np.int64).max
 _YEAR_2000_NS = 946_684_800_000_000_000

@@ -1,0 +1,46 @@
+"""Reads back, at a writer's start, which spans were written last."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from anyio import to_thread
+
+from agenttrace_core.model.segment import FileKind, SegmentFile, Snapshot
+from agenttrace_core.ports.storage import LocalObjects, ObjectStorage
+from agenttrace_core.schema.keys import UInt64s, identity_hashes
+
+_COLUMNS = ["project", "trace_id", "span_id", "kind", "service", "start_ns"]
+
+
+async def recent_identities(
+    snapshot: Snapshot, storage: ObjectStorage, limit: int, add: Callable[[UInt64s], None]
+) -> None:
+    """Call ``add`` with the identity hashes of the newest files' spans, oldest first, about ``limit`` in all."""
+    newest = sorted((f for f in snapshot.files if f.kind is FileKind.SPANS), key=_newest_start, reverse=True)
+    chosen: list[SegmentFile] = []
+    rows = 0
+    for file in newest:
+        if rows >= limit:
+            break
+        chosen.append(file)
+        rows += file.rows
+    for file in reversed(chosen):
+        source = await _source(storage, file.objects["light"].key)
+        add(await to_thread.run_sync(_hashes, source))
+
+
+def _newest_start(file: SegmentFile) -> int:
+    return max(segment.max_start_ns for segment in file.segments)
+
+
+async def _source(storage: ObjectStorage, key: str) -> str | pa.BufferReader:
+    if isinstance(storage, LocalObjects):
+        return str(storage.local_path(key))
+    return pa.BufferReader(await storage.get(key))
+
+
+def _hashes(source: str | pa.BufferReader) -> UInt64s:
+    return identity_hashes(pq.read_table(source, columns=_COLUMNS, use_threads=False, partitioning=None))

@@ -1,0 +1,206 @@
+"""Reads the queue from the watermarks on, and decodes what it finds, a batch at a time.
+
+A record that cannot be decoded costs nobody else anything: it is tried three times alone, and
+becomes a dead letter then.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from uuid import UUID
+
+import pyarrow as pa
+
+from agenttrace_core.errors import AgentTraceError, ConfigurationError, CorruptionError, InvalidInputError
+from agenttrace_core.model.principal import DEFAULT_PROJECT
+from agenttrace_core.model.segment import OffsetRange
+from agenttrace_core.ports.catalog import DeadLetter
+from agenttrace_core.ports.queue import Record, Signal, SpanQueue
+from agenttrace_core.schema.tables import LOGS, ROWS
+from agenttrace_core.services.memory_of_writes import BodyMemory, body_hash
+from agenttrace_core.services.refusals import RefusedInput
+from agenttrace_core.wire.columns import decode_records
+from agenttrace_core.wire.log_columns import decode_log_records
+
+_log = logging.getLogger(__name__)
+
+_POISON_TRIES = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Letter:
+    """A dead letter before its bytes, which are a record of ``RefusedInput`` or nothing, are stored."""
+
+    head: DeadLetter
+    body: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Read:
+    """Records of several partitions, and the ranges of offsets that they, or what was damaged, span."""
+
+    records: Sequence[Record]
+    ranges: tuple[OffsetRange, ...]
+    letters: Sequence[Letter] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """What was decoded from ``ranges``. ``rows`` is in ``ROWS``, ``logs`` in ``LOGS``, both in order of arrival.
+
+    ``bodies`` are the hashes of the records that are in it, ``repeated`` counts those left out because they had
+    been written before.
+    """
+
+    ranges: tuple[OffsetRange, ...]
+    rows: pa.Table
+    logs: pa.Table
+    letters: Sequence[Letter] = ()
+    bodies: Sequence[bytes] = field(default=())
+    repeated: int = 0
+
+
+def check_queue(
+    queue_id: UUID, end: Mapping[int, int], known_id: UUID | None, watermarks: Mapping[int, int]
+) -> None:
+    """Refuse to go on with a queue that is not, or no longer, the one that the catalog was fed from.
+
+    Raises:
+        ConfigurationError: the queue is another one, or ends below a watermark: what it held is lost.
+    """
+    if known_id is not None and known_id != queue_id:
+        raise ConfigurationError(
+            f"the queue is {queue_id}, but the catalog was fed from {known_id}: the log or topic was made anew. "
+            "Put the old one back, or start with an empty catalog"
+        )
+    for partition, watermark in watermarks.items():
+        if end.get(partition, 0) < watermark:
+            raise ConfigurationError(
+                f"partition {partition} of the queue ends at {end.get(partition, 0)}, below the watermark {watermark}: "
+                "records were lost. Put the log back, or start with an empty catalog"
+            )
+
+
+class Tail:
+    """Where each partition has been read up to."""
+
+    def __init__(self, queue: SpanQueue, watermarks: Mapping[int, int]) -> None:
+        self._queue = queue
+        self._next = dict(watermarks)
+
+    @property
+    def offsets(self) -> Mapping[int, int]:
+        """The next offset to read, by partition."""
+        return dict(self._next)
+
+    async def read(self, max_bytes: int) -> Read:
+        """Return what is there, of every partition its share of ``max_bytes``; at once, also if it is nothing."""
+        ends = await self._queue.end_offsets()
+        waiting = [p for p, end in sorted(ends.items()) if end > self._next.get(p, 0)]
+        records: list[Record] = []
+        ranges: list[OffsetRange] = []
+        letters: list[Letter] = []
+        for partition in waiting:
+            first = self._next.get(partition, 0)
+            try:
+                found = await self._queue.read(partition, first, max_bytes=max_bytes // len(waiting))
+                following = found[-1].position.next_offset if found else first
+            except CorruptionError as damage:
+                found, following = (), damage.skip_to if damage.skip_to is not None else ends[partition]
+                letters.append(_damaged(partition, first, damage))
+            if following > first:
+                records.extend(found)
+                ranges.append(OffsetRange(partition, first, following))
+                self._next[partition] = following
+        return Read(records, tuple(ranges), letters)
+
+
+def decode(read: Read, known: BodyMemory) -> Batch:
+    """Decode what was read, leaving out bodies that are ``known``. Takes its time: call it off the event loop."""
+    fresh: dict[bytes, Record] = {}
+    repeated = 0
+    for record in read.records:
+        digest = body_hash(record.headers.project + record.headers.signal, record.body)
+        if digest in known or digest in fresh:
+            repeated += 1
+        else:
+            fresh[digest] = record
+    letters = [*read.letters]
+    of: dict[Signal, list[Record]] = {signal: [] for signal in Signal}
+    for record in fresh.values():
+        of[record.headers.signal].append(record)
+    letters += [_refused(record) for record in of[Signal.REFUSED]]
+    rows = _surviving(decode_records, of[Signal.TRACES], ROWS, letters)
+    logs = _surviving(decode_log_records, of[Signal.LOGS], LOGS, letters)
+    return Batch(read.ranges, rows, logs, letters, tuple(fresh), repeated)
+
+
+def _surviving(
+    decoder: Callable[[Sequence[Record]], pa.Table], records: list[Record], schema: pa.Schema, letters: list[Letter]
+) -> pa.Table:
+    if not records:
+        return schema.empty_table()
+    try:
+        return decoder(records)
+    except (AgentTraceError, pa.ArrowException, ValueError):
+        _log.warning("a batch of %d records does not decode; trying them one by one", len(records))
+    tables = [table for record in records if (table := _alone(decoder, record, letters)) is not None]
+    return pa.concat_tables(tables) if tables else schema.empty_table()
+
+
+def _alone(
+    decoder: Callable[[Sequence[Record]], pa.Table], record: Record, letters: list[Letter]
+) -> pa.Table | None:
+    for attempt in range(1, _POISON_TRIES + 1):
+        try:
+            return decoder([record])
+        except (AgentTraceError, pa.ArrowException, ValueError) as error:
+            if attempt == _POISON_TRIES:
+                _log.error("a record is poison", extra={"position": str(record.position), "error": str(error)})
+                letters.append(_poison(record, error))
+    return None
+
+
+def _poison(record: Record, error: Exception) -> Letter:
+    refusal = RefusedInput(
+        project=record.headers.project,
+        signal=record.headers.signal,
+        received_ns=record.headers.received_ns,
+        reason=f"could not be decoded: {error}",
+        spans=0,
+        encoding="protobuf",
+        body=record.body,
+    )
+    return _letter(record, refusal, refusal.to_record()[1])
+
+
+def _refused(record: Record) -> Letter:
+    try:
+        return _letter(record, RefusedInput.from_record(record.body), record.body)
+    except InvalidInputError as error:
+        return _poison(record, error)
+
+
+def _letter(record: Record, refusal: RefusedInput, body: bytes) -> Letter:
+    position = record.position
+    return Letter(
+        DeadLetter(
+            id=f"{position.partition}-{position.offset}",
+            project=record.headers.project,
+            signal=refusal.signal,
+            received_ns=refusal.received_ns,
+            reason=refusal.reason,
+            spans=refusal.spans,
+        ),
+        body,
+    )
+
+
+def _damaged(partition: int, offset: int, damage: CorruptionError) -> Letter:
+    _log.error("the log is damaged", extra={"partition": partition, "offset": offset, "error": str(damage)})
+    reason = f"the log is damaged: {damage}"
+    head = DeadLetter(f"{partition}-{offset}", DEFAULT_PROJECT, Signal.TRACES, time.time_ns(), reason, 0)
+    return Letter(head, b"")

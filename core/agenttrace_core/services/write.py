@@ -1,0 +1,331 @@
+"""The writer: from the queue to the live table at once, and to files when there is enough.
+
+One process at a time writes; the catalog's compare-and-set on the watermarks makes sure of it. A
+writer that is killed at any point is followed by one that starts at the watermarks again: what
+was committed is below them, what was not is read from the queue once more.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, replace
+from uuid import UUID, uuid4
+
+import anyio
+import numpy as np
+import pyarrow as pa
+from anyio import to_thread
+
+from agenttrace_core.errors import ConflictError, UnavailableError, WatermarkConflictError
+from agenttrace_core.model.segment import Snapshot
+from agenttrace_core.ports.catalog import MetadataStore
+from agenttrace_core.ports.index import SpanIndex, View
+from agenttrace_core.ports.live import LiveChunk, LiveState, LiveTable
+from agenttrace_core.ports.metrics import Meter, NoMeter
+from agenttrace_core.ports.queue import SpanQueue
+from agenttrace_core.ports.storage import ObjectStorage
+from agenttrace_core.query.settle import winners
+from agenttrace_core.schema.keys import UInt64s, identity_hashes
+from agenttrace_core.schema.tables import LIGHT
+from agenttrace_core.schema.traces import trace_sums
+from agenttrace_core.services.flush import (
+    EncodedGroup, commit_of, encode_off_loop, store_files, store_letters, superseded_rows,
+)  # fmt: skip
+from agenttrace_core.services.live_group import LiveGroup
+from agenttrace_core.services.memory_of_writes import BodyMemory, IdentityFilter
+from agenttrace_core.services.recent import recent_identities
+from agenttrace_core.services.tail import Batch, Tail, check_queue, decode
+
+_log = logging.getLogger(__name__)
+
+_POLL_S = 0.01
+_RETRY_S = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class WriteConfig:
+    """How a writer works.
+
+    Attributes:
+        flush_bytes: raw bytes of spans after which a file is written. The live table holds up to
+            twice that, and a chunk.
+        flush_age_s: seconds after which one is written all the same.
+        chunk_bytes: raw bytes that are decoded at once, at the most.
+        chunk_interval_s: the least time between two chunks, while less than that is waiting.
+        dedupe_spans: how many of the newest spans are remembered, to find later versions of them at once.
+        dedupe_reload_spans: how many of those are read back from files at start.
+        dedupe_bodies: how many of the newest requests are remembered, to drop those that are sent again.
+    """
+
+    flush_bytes: int = 128 << 20
+    flush_age_s: float = 10.0
+    chunk_bytes: int = 16 << 20
+    chunk_interval_s: float = 0.1
+    dedupe_spans: int = 4_000_000
+    dedupe_reload_spans: int = 1_000_000
+    dedupe_bodies: int = 100_000
+
+
+def _no_failpoint(name: str) -> None:
+    del name
+
+
+class WriteService:
+    """Runs one writer over ports alone.
+
+    Args:
+        queue: read from the watermarks on, and trimmed below them.
+        catalog: where files and watermarks are committed.
+        storage: where files are put.
+        live: where chunks are published.
+        index: finds the other versions of a span; attached to ``storage``, and open.
+        config: sizes and times.
+        meter: what is told while it works.
+        failpoint: called with the name of each step that a crash could part from the next; for tests.
+    """
+
+    def __init__(
+        self,
+        *,
+        queue: SpanQueue,
+        catalog: MetadataStore,
+        storage: ObjectStorage,
+        live: LiveTable,
+        index: SpanIndex,
+        config: WriteConfig | None = None,
+        meter: Meter | None = None,
+        failpoint: Callable[[str], None] = _no_failpoint,
+    ) -> None:
+        self._queue, self._catalog, self._storage = queue, catalog, storage
+        self._live, self._index = live, index
+        self._config = config or WriteConfig()
+        self._meter: Meter = meter or NoMeter()
+        self._failpoint = failpoint
+        self._epoch = uuid4().hex
+        self._chunk_number = 0
+        self._bodies = BodyMemory(self._config.dedupe_bodies)
+        self._seen = IdentityFilter(self._config.dedupe_spans)
+        self._current = LiveGroup()
+        self._sealed: LiveGroup | None = None
+        # Held while chunks are added or a flush is committed, so that neither sees half of the other.
+        self._changing = anyio.Lock()
+        self._draining = False
+        self._tail: Tail
+        self._snapshot: Snapshot
+
+    async def run(self, on_ready: Callable[[], Awaitable[None]] | None = None) -> None:
+        """Write until cancelled, or until ``drain`` is called and all that was in the queue is in files.
+
+        ``on_ready`` is awaited once the live table has been published.
+
+        Raises:
+            ConfigurationError: the queue is not the one that the catalog was fed from, or has lost records.
+            WatermarkConflictError: another writer has taken over.
+        """
+        await self._start()
+        if on_ready is not None:
+            await on_ready()
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(self._read_on)
+            tasks.start_soon(self._flush_on)
+
+    def drain(self) -> None:
+        """Ask ``run`` to write what is in the queue now, and return."""
+        self._draining = True
+
+    async def _start(self) -> None:
+        known_id, watermarks = await self._catalog.watermarks()
+        check_queue(self._queue.queue_id, await self._queue.end_offsets(), known_id, watermarks)
+        self._tail = Tail(self._queue, watermarks)
+        self._bodies.add(await self._catalog.bodies(self._config.dedupe_bodies))
+        self._snapshot = await self._catalog.snapshot()
+        await recent_identities(self._snapshot, self._storage, self._config.dedupe_reload_spans, self._seen.add)
+        await self._publish()
+
+    # -- from the queue to the live table ---------------------------------------------------------
+
+    async def _read_on(self) -> None:
+        while True:
+            started = time.monotonic()
+            await self._room()
+            read = await self._tail.read(self._config.chunk_bytes)
+            if not read.ranges:
+                if self._draining:
+                    return
+                await anyio.sleep(_POLL_S)
+                continue
+            batch = await to_thread.run_sync(decode, read, self._bodies)
+            hashes = await to_thread.run_sync(identity_hashes, batch.rows)
+            async with self._changing:
+                await self._follow_catalog()
+                await self._admit(batch, hashes)
+            self._tell(batch, time.monotonic() - started)
+            if sum(len(r.body) for r in read.records) < self._config.chunk_bytes // 2 and not self._draining:
+                await anyio.sleep(max(0.0, started + self._config.chunk_interval_s - time.monotonic()))
+
+    async def _room(self) -> None:
+        """Wait while the live table is full: the queue is where a backlog belongs."""
+        while self._current.raw_bytes >= self._config.flush_bytes and self._sealed is not None:
+            await anyio.sleep(_POLL_S)
+
+    async def _admit(self, batch: Batch, hashes: UInt64s) -> None:
+        group = self._current
+        group.absorb(batch)
+        self._bodies.add(batch.bodies)
+        if len(batch.rows):
+            self._chunk_number += 1
+            sums = await to_thread.run_sync(trace_sums, batch.rows)
+            group.add_chunk(LiveChunk(f"{self._epoch[:8]}-{self._chunk_number}", batch.ranges, batch.rows, sums))
+            repeated = self._seen.suspects(hashes) | _repeated_within(hashes)
+            self._seen.add(hashes)
+            if repeated.any():
+                suspects = _traces_of(batch.rows, repeated)
+                for project, traces in suspects.items():
+                    group.suspects.setdefault(project, set()).update(traces)
+                await self._settle(group, suspects)
+        await self._publish()
+
+    async def _settle(self, group: LiveGroup, suspects: Mapping[str, set[str]]) -> None:
+        """Find, in the traces of ``group``'s suspects, the rows that another version replaces, and mark them."""
+        view = View(self._snapshot, self._state())
+        for project, traces in suspects.items():
+            rows = await self._index.versions(view, project, sorted(traces))
+            lost = rows.filter(pa.array(~winners(rows)))
+            sources = np.array(lost["source"].to_pylist(), object)
+            numbers = lost["row"].to_numpy()
+            for source in dict.fromkeys(sources):
+                mine = sources == source
+                owner = self._owner(source)
+                if owner is not None:
+                    owner.kill(source, numbers[mine].tolist())
+                else:
+                    light = lost.select(LIGHT.names).filter(pa.array(mine))
+                    group.superseded += superseded_rows(UUID(source), light, numbers[mine])
+
+    def _owner(self, chunk_id: str) -> LiveGroup | None:
+        return next((g for g in (self._sealed, self._current) if g is not None and chunk_id in g.chunks), None)
+
+    async def _follow_catalog(self) -> None:
+        """If somebody else has committed (compaction), find again which rows of its files are superseded."""
+        if await self._catalog.version() == self._snapshot.version:
+            return
+        self._snapshot = await self._catalog.snapshot()
+        for group in (self._sealed, self._current):
+            if group is not None and group.suspects:
+                group.superseded.clear()
+                await self._settle(group, group.suspects)
+
+    def _state(self) -> LiveState:
+        groups = [g for g in (self._sealed, self._current) if g is not None]
+        return LiveState(
+            epoch=self._epoch,
+            tail=self._tail.offsets,
+            chunks=tuple(chunk for g in groups for chunk in g.chunks.values()),
+            dead={chunk: tuple(sorted(rows)) for g in groups for chunk, rows in g.dead.items()},
+            superseded=tuple(s for g in groups for s in g.superseded),
+        )
+
+    async def _publish(self) -> None:
+        published = await self._live.publish(self._state())
+        mapped = {chunk.id: chunk for chunk in published.chunks}
+        for group in (self._sealed, self._current):
+            if group is not None:
+                group.replace_chunks(mapped)
+
+    # -- from the live table to files -------------------------------------------------------------
+
+    async def _flush_on(self) -> None:
+        while True:
+            if self._is_ripe():
+                await self._flush()
+            elif self._draining and not self._current.ranges and await self._is_drained():
+                return
+            else:
+                await anyio.sleep(_POLL_S)
+
+    def _is_ripe(self) -> bool:
+        group = self._current
+        if not group.ranges:
+            return False
+        age = time.monotonic() - group.born
+        return self._draining or group.raw_bytes >= self._config.flush_bytes or age >= self._config.flush_age_s
+
+    async def _is_drained(self) -> bool:
+        offsets = self._tail.offsets
+        ends = await self._queue.end_offsets()
+        return all(offsets.get(partition, 0) >= end for partition, end in ends.items())
+
+    async def _flush(self) -> None:
+        started = time.monotonic()
+        async with self._changing:
+            group = self._sealed = self._current
+            self._current = LiveGroup()
+        encoded = await encode_off_loop(self._queue.queue_id, group)
+        self._failpoint("encoded")
+        await self._until_available(lambda: store_files(encoded.files, self._catalog, self._storage))
+        self._failpoint("stored")
+        await self._until_available(lambda: self._commit(group, encoded))
+        self._failpoint("committed")
+        for r in group.offset_ranges:
+            await self._queue.trim(r.partition, r.next)
+        self._failpoint("trimmed")
+        self._meter.observe("flush_seconds", time.monotonic() - started)
+        self._meter.count("written_bytes_total", sum(f.file.size for f in encoded.files))
+        self._meter.count("written_files_total", len(encoded.files))
+
+    async def _commit(self, group: LiveGroup, encoded: EncodedGroup) -> None:
+        letters = await store_letters(group, self._storage)
+        while True:
+            async with self._changing:
+                await self._follow_catalog()
+                commit = commit_of(self._queue.queue_id, group, encoded, letters)
+                self._failpoint("committing")
+                try:
+                    await self._catalog.commit(commit)
+                except WatermarkConflictError:
+                    raise
+                except ConflictError as conflict:
+                    # A file with a superseded row was compacted away between our look and our commit.
+                    _log.info("the catalog moved on; looking again", extra={"error": str(conflict)})
+                    self._snapshot = replace(self._snapshot, version=-1)
+                    continue
+                self._snapshot = await self._catalog.snapshot()
+                self._sealed = None
+                await self._publish()
+                return
+
+    async def _until_available(self, step: Callable[[], Awaitable[None]]) -> None:
+        """Repeat an idempotent step until its backend answers; what was acknowledged waits in the queue."""
+        while True:
+            try:
+                return await step()
+            except UnavailableError as error:
+                self._meter.count("flush_retries_total")
+                _log.warning("cannot write; trying again", extra={"error": str(error), "after_s": _RETRY_S})
+                await anyio.sleep(_RETRY_S)
+
+    def _tell(self, batch: Batch, seconds: float) -> None:
+        self._meter.count("decoded_spans_total", len(batch.rows))
+        self._meter.count("repeated_requests_total", batch.repeated)
+        self._meter.count("dead_letters_total", len(batch.letters))
+        self._meter.observe("chunk_seconds", seconds)
+
+
+def _repeated_within(hashes: UInt64s) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
+    """Mark the hashes that occur more than once."""
+    order = np.argsort(hashes)
+    same = hashes[order][1:] == hashes[order][:-1]
+    repeated = np.zeros(len(hashes), np.bool_)
+    repeated[order[1:][same]] = True
+    repeated[order[:-1][same]] = True
+    return repeated
+
+
+def _traces_of(rows: pa.Table, which: np.ndarray[tuple[int], np.dtype[np.bool_]]) -> dict[str, set[str]]:
+    found: dict[str, set[str]] = {}
+    some = rows.select(["project", "trace_id"]).filter(pa.array(which))
+    for project, trace in zip(some["project"].to_pylist(), some["trace_id"].to_pylist(), strict=True):
+        found.setdefault(project, set()).add(trace)
+    return found
