@@ -7,7 +7,6 @@ written as in ``"5s"`` and ``"64MiB"``.
 
 from __future__ import annotations
 
-import ipaddress
 import re
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -16,6 +15,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validat
 
 from agenttrace_core.errors import InvalidInputError
 from agenttrace_core.model.principal import check_project
+from agenttrace_server.hosts import is_loopback
 from agenttrace_server.settings_units import Duration, Size
 
 DEFAULT_DATA = Path("agenttrace-data")
@@ -66,6 +66,11 @@ class IngestSettings(_Section):
     max_backlog_bytes: Size = Field(
         2 * 2**30, ge=2**20, description="acknowledged bytes that may wait for the writer, before 429 is answered"
     )
+    max_in_flight_bytes: Size = Field(256 * 2**20, ge=2**20, description="bodies held in memory at once, per process")
+    project_bytes_per_s: Size = Field(0, description="bytes a second that one project may send; 0 is no bound")
+    project_burst_bytes: Size = Field(64 * 2**20, ge=1, description="bytes that a project may send at once, above that")
+    body_timeout: Duration = Field(30.0, gt=0, description="a request whose body takes longer is refused")
+    max_connections: int = Field(4096, ge=1, description="connections open at once")
     allowed_origins: tuple[str, ...] = Field(
         (), description="web origins that may send spans from a browser; none means those of loopback"
     )
@@ -148,13 +153,3 @@ class Settings(_Section):
                     "`agenttrace key new PROJECT` and put what it prints into agenttrace.toml, or bind 127.0.0.1"
                 )
         return self
-
-
-def is_loopback(host: str) -> bool:
-    """Say whether only this machine can reach ``host``, a name or an address."""
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host.strip("[]")).is_loopback
-    except ValueError:
-        return False

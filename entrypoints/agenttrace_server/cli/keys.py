@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import secrets
-
 import click
 
 
@@ -17,12 +14,9 @@ def key_command() -> None:
 @click.argument("project")
 def new_command(project: str) -> None:
     """Make a key for PROJECT and print it, and what to put into agenttrace.toml."""
-    from agenttrace_core.model.principal import check_project
+    from agenttrace_server.auth import new_key
 
-    check_project(project)
-    # 256 random bits need no slow hash: nobody can guess them from their digest.
-    key = f"at_{secrets.token_urlsafe(32)}"
-    digest = hashlib.sha256(key.encode()).hexdigest()
+    key, digest = new_key(project)
     click.echo(key)
     click.echo(
         "\nThat is the key; it is shown this once. Senders and readers use it as"

@@ -1,0 +1,35 @@
+"""``agenttrace doctor``: what is wrong with this machine or folder, and what to do about it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from agenttrace_server.cli.options import resolve_server, server_options
+
+_STYLES = {"good": "green", "note": "yellow", "wrong": "bold red"}
+
+
+@click.command("doctor")
+@server_options
+def doctor_command(
+    config: Path | None, data: Path | None, host: str | None, port: int | None, otlp_port: int | None, grpc_port: int | None
+) -> int:
+    """Check this machine and the data folder, and say what to mend. Exits with 1 if something is wrong."""
+    from agenttrace_server.cli.terminal import cell, console
+    from agenttrace_server.doctor import Verdict, examine
+
+    settings = resolve_server(
+        config=config, data=data, host=host, port=port, otlp_port=otlp_port, grpc_port=grpc_port
+    ).settings
+    screen = console()
+    wrong = 0
+    for finding in examine(settings):
+        wrong += finding.verdict is Verdict.WRONG
+        line = cell(f"{finding.verdict:<6}", _STYLES[finding.verdict]).append(f"{finding.what:<12} ", "bold")
+        screen.print(line.append_text(cell(finding.found)))
+        if finding.advice:
+            screen.print(cell(f"{'':<18} → {finding.advice}", "yellow"))
+    screen.print(f"\n{wrong} wrong." if wrong else "\nAll is well.")
+    return 1 if wrong else 0
