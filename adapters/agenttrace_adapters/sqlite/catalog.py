@@ -142,9 +142,7 @@ class SqliteCatalog(MetadataStore):
 
     async def dead_letters(self, project: str, *, limit: int, before: str | None = None) -> Sequence[DeadLetter]:
         """Return a project's newest letters; see the port."""
-        return await self._read(
-            lambda db: letters.newest(db, project, limit, before, self._letters, self._clock())
-        )
+        return await self._read(lambda db: letters.newest(db, project, limit, before, self._letters, self._clock()))
 
     async def dead_letter(self, project: str, letter_id: str) -> DeadLetter:
         """Return one letter; see the port."""
@@ -211,9 +209,7 @@ class SqliteCatalog(MetadataStore):
             letters.add(db, commit.dead_letters, self._letters, now_ns)
         return version
 
-    def _replace(
-        self, db: sqlite3.Connection, old: Sequence[UUID], new: Sequence[SegmentFile], since: int
-    ) -> int:
+    def _replace(self, db: sqlite3.Connection, old: Sequence[UUID], new: Sequence[SegmentFile], since: int) -> int:
         now_ns = self._clock()
         version = changes.next_version(db)
         changes.kill(db, dict.fromkeys(old), since, version, now_ns)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sqlite3
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -82,21 +82,21 @@ def _apply(connection: sqlite3.Connection, migration: Migration, now_ns: int) ->
 
 
 @contextmanager
-def transaction(connection: sqlite3.Connection) -> Iterator[sqlite3.Connection]:
+def transaction(connection: sqlite3.Connection) -> Generator[sqlite3.Connection]:
     """Run a block that changes things: alone from its beginning, all or nothing."""
     with _in(connection, "BEGIN IMMEDIATE"):
         yield connection
 
 
 @contextmanager
-def reading(connection: sqlite3.Connection) -> Iterator[sqlite3.Connection]:
+def reading(connection: sqlite3.Connection) -> Generator[sqlite3.Connection]:
     """Run a block whose reads all see the same moment."""
     with _in(connection, "BEGIN"):
         yield connection
 
 
 @contextmanager
-def _in(connection: sqlite3.Connection, begin: str) -> Iterator[None]:
+def _in(connection: sqlite3.Connection, begin: str) -> Generator[None]:
     connection.execute(begin)
     try:
         yield
@@ -108,7 +108,7 @@ def _in(connection: sqlite3.Connection, begin: str) -> Iterator[None]:
 
 
 @contextmanager
-def translated(path: str) -> Iterator[None]:
+def translated(path: str) -> Generator[None]:
     """Turn sqlite3's errors into those that a caller can act on.
 
     Raises:

@@ -7,10 +7,12 @@ from dataclasses import dataclass
 from sqlite3 import Connection
 
 from agenttrace_adapters.sqlite.changes import condemn
-from agenttrace_adapters.sqlite.rows import LETTER_COLUMNS, decode_letter, encode_letter
+from agenttrace_adapters.sqlite.rows import decode_letter, encode_letter
 from agenttrace_core.errors import NotFoundError
 from agenttrace_core.model.segment import StoredObject
 from agenttrace_core.ports.catalog import DeadLetter
+
+_NEVER_NS = 2**63 - 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +26,8 @@ class LetterBounds:
 def add(db: Connection, letters: Sequence[DeadLetter], bounds: LetterBounds, now_ns: int) -> None:
     """Keep letters, and forget what the bounds leave no room for."""
     db.executemany(
-        f"INSERT INTO dead_letters ({LETTER_COLUMNS}, dropped) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, 0)"
+        "INSERT INTO dead_letters (id, project, signal, received_ns, reason, spans, object_key, object_size,"
+        " object_checksum, dropped) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, 0)"
         " ON CONFLICT (id) DO NOTHING",
         [encode_letter(letter) for letter in letters],
     )
@@ -37,18 +40,18 @@ def newest(
     db: Connection, project: str, limit: int, before: str | None, bounds: LetterBounds, now_ns: int
 ) -> list[DeadLetter]:
     """Return letters, newest first by (received, id). After an id that is long forgotten, there is nothing."""
-    where, bound = "", list[object]()
+    place = (_NEVER_NS, "")
     if before is not None:
         place = db.execute(
-            "SELECT received_ns FROM dead_letters WHERE project = ? AND id = ?", (project, before)
+            "SELECT received_ns, id FROM dead_letters WHERE project = ? AND id = ?", (project, before)
         ).fetchone()
         if place is None:
             return []
-        where, bound = "AND (received_ns < ? OR (received_ns = ? AND id < ?))", [place[0], place[0], before]
     found = db.execute(
-        f"SELECT {LETTER_COLUMNS} FROM dead_letters WHERE project = ? AND dropped = 0 AND received_ns >= ? {where}"
-        " ORDER BY received_ns DESC, id DESC LIMIT ?",
-        (project, _oldest(bounds, now_ns), *bound, limit),
+        "SELECT id, project, signal, received_ns, reason, spans, object_key, object_size, object_checksum"
+        " FROM dead_letters WHERE project = ? AND dropped = 0 AND received_ns >= ?"
+        " AND (received_ns < ? OR (received_ns = ? AND id < ?)) ORDER BY received_ns DESC, id DESC LIMIT ?",
+        (project, _oldest(bounds, now_ns), place[0], *place, limit),
     )
     return [decode_letter(row) for row in found]
 
@@ -60,7 +63,8 @@ def one(db: Connection, project: str, letter_id: str, bounds: LetterBounds, now_
         NotFoundError: the project has none by that id.
     """
     row = db.execute(
-        f"SELECT {LETTER_COLUMNS} FROM dead_letters WHERE project = ? AND id = ? AND dropped = 0 AND received_ns >= ?",
+        "SELECT id, project, signal, received_ns, reason, spans, object_key, object_size, object_checksum"
+        " FROM dead_letters WHERE project = ? AND id = ? AND dropped = 0 AND received_ns >= ?",
         (project, letter_id, _oldest(bounds, now_ns)),
     ).fetchone()
     if row is None:

@@ -11,9 +11,8 @@ import numpy as np
 from agenttrace_core.model.segment import Segment, StoredObject
 from agenttrace_core.ports.catalog import DeadLetter
 
-LETTER_COLUMNS = "id, project, signal, received_ns, reason, spans, object_key, object_size, object_checksum"
-
 LetterRow = tuple[str, str, str, int, str, int, str | None, int | None, str | None]
+"""id, project, signal, received_ns, reason, spans, object_key, object_size, object_checksum."""
 
 
 def encode_segments(segments: Sequence[Segment]) -> str:
@@ -44,14 +43,15 @@ def decode_row_numbers(data: bytes) -> tuple[int, ...]:
 
 
 def encode_letter(letter: DeadLetter) -> LetterRow:
-    """Return a letter as a row of ``LETTER_COLUMNS``."""
-    found = letter.object
-    where = (found.key, found.size, found.checksum) if found else (None, None, None)
-    return (letter.id, letter.project, letter.signal, letter.received_ns, letter.reason, letter.spans, *where)
+    """Return a letter as the columns of a row."""
+    head = (letter.id, letter.project, letter.signal, letter.received_ns, letter.reason, letter.spans)
+    if letter.object is None:
+        return (*head, None, None, None)
+    return (*head, letter.object.key, letter.object.size, letter.object.checksum)
 
 
 def decode_letter(row: LetterRow) -> DeadLetter:
     """Read what ``encode_letter`` wrote."""
-    key, size, checksum = row[6:]
-    found = None if key is None or size is None or checksum is None else StoredObject(key, size, checksum)
-    return DeadLetter(*row[:6], found)
+    letter_id, project, signal, received_ns, reason, spans, key, size, checksum = row
+    kept = None if key is None or size is None or checksum is None else StoredObject(key, size, checksum)
+    return DeadLetter(letter_id, project, signal, received_ns, reason, spans, kept)

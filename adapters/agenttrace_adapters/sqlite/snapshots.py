@@ -18,7 +18,9 @@ class SnapshotReader:
     """The newest snapshot that one process has read, brought up to date on demand."""
 
     def __init__(self) -> None:
-        self._reset()
+        self._newest = Snapshot(version=-1)
+        self._files: dict[str, SegmentFile] = {}
+        self._superseded: dict[str, dict[str, Superseded]] = {}
 
     def read(self, db: Connection) -> Snapshot:
         """Return the catalog as the transaction sees it."""
@@ -42,8 +44,8 @@ class SnapshotReader:
 
     def _reset(self) -> None:
         self._newest = Snapshot(version=-1)
-        self._files: dict[str, SegmentFile] = {}
-        self._superseded: dict[str, dict[str, Superseded]] = {}
+        self._files = {}
+        self._superseded = {}
 
     def _update(self, db: Connection, since: int) -> None:
         for (file_id,) in db.execute("SELECT id FROM files WHERE dead_version > ?", (since,)):
@@ -80,8 +82,7 @@ def _read_files(db: Connection, since: int) -> dict[str, SegmentFile]:
 def _read_superseded(db: Connection, since: int) -> dict[str, dict[str, list[Superseded]]]:
     found: defaultdict[str, defaultdict[str, list[Superseded]]] = defaultdict(lambda: defaultdict(list))
     for file_id, project, rows, traces in db.execute(
-        "SELECT file_id, project, row_numbers, traces_ipc FROM superseded WHERE version > ?"
-        " ORDER BY version, position",
+        "SELECT file_id, project, row_numbers, traces_ipc FROM superseded WHERE version > ? ORDER BY version, position",
         (since,),
     ):
         found[file_id][project].append(Superseded(UUID(file_id), project, decode_row_numbers(rows), traces))

@@ -20,13 +20,13 @@ class Migration:
 @cache
 def migrations() -> Sequence[Migration]:
     """Return all migrations, from 1 on, in order."""
-    found = sorted(entry.name for entry in files(__package__).iterdir() if entry.name.endswith(".sql"))
+    found = sorted(entry.name for entry in files(__name__).iterdir() if entry.name.endswith(".sql"))
     return [_parse(name) for name in found]
 
 
 def _parse(file_name: str) -> Migration:
     number, _, name = file_name.removesuffix(".sql").partition("_")
-    text = files(__package__).joinpath(file_name).read_text("utf-8")
+    text = files(__name__).joinpath(file_name).read_text("utf-8")
     code = "\n".join(line for line in text.splitlines() if not line.lstrip().startswith("--"))
     statements = tuple(s.strip() for s in code.split(";") if s.strip())
     return Migration(int(number), name, statements)
