@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Generic, ParamSpec, TypeVar
 
 import pytest
 from anyio.from_thread import BlockingPortal, start_blocking_portal
-from hypothesis import settings
+from hypothesis import Phase, settings
 from hypothesis.stateful import RuleBasedStateMachine, run_state_machine_as_test
 
 from agenttrace_core.errors import UnsupportedError
@@ -125,14 +125,19 @@ class AdapterMachine(RuleBasedStateMachine, Generic[A]):
         self.run(self.adapter.aclose)
 
 
-def run_machine(machine: type[AdapterMachine[A]], make: Make[A]) -> None:
+def run_machine(machine: type[AdapterMachine[A]], make: Make[A], *, shrink: bool = True) -> None:
     """Run a machine's examples, every one over a store of its own. Call it from a test that is not async.
+
+    ``shrink`` looks for the shortest failing run, which takes a while.
 
     Raises:
         AssertionError: the adapter and the model disagree; the steps that lead there are printed.
     """
     chosen = settings(
-        max_examples=machine.examples, stateful_step_count=machine.steps, deadline=None, print_blob=False
+        max_examples=machine.examples,
+        stateful_step_count=machine.steps,
+        deadline=None,
+        phases=[p for p in Phase if shrink or p not in (Phase.shrink, Phase.explain)],
     )
     with start_blocking_portal("asyncio") as portal:
         factory: Any = lambda: machine(portal, make)  # noqa: E731 - hypothesis's types ask for a class here

@@ -9,12 +9,11 @@ import os
 from collections.abc import Sequence
 from typing import Self
 
-from agenttrace_core.ports.queue import Headers, Position
-
 from agenttrace_adapters.locallog.folder import LogFolder, Partition, sync_folder, try_lock
 from agenttrace_adapters.locallog.published import Durable, PublishedEnd
-from agenttrace_adapters.locallog.record import encode_head, record_bytes
+from agenttrace_adapters.locallog.record import Outgoing
 from agenttrace_adapters.locallog.recovery import recover
+from agenttrace_core.ports.queue import Position
 
 _log = logging.getLogger(__name__)
 _COALESCE_BYTES = 1 << 14
@@ -68,13 +67,13 @@ class PartitionAppender:
             raise
         return appender
 
-    def append(self, records: Sequence[tuple[Headers, bytes]]) -> list[Position]:
+    def append(self, records: Sequence[Outgoing]) -> list[Position]:
         """Store records, in order, all or none, and return where they are once they are durable.
 
         Raises:
             OSError: they could not be made durable. The next call starts afresh.
         """
-        size = sum(record_bytes(headers, body) for headers, body in records)
+        size = sum(record.size for record in records)
         fd = self._segment_for(size)
         positions, buffers = self._encode(records)
         try:
@@ -99,21 +98,20 @@ class PartitionAppender:
             self._fd = os.open(self.partition.segment(self._base), os.O_RDWR | os.O_CLOEXEC)
             _allocate(self._fd, self._segment_bytes)
 
-    def _encode(self, records: Sequence[tuple[Headers, bytes]]) -> tuple[list[Position], list[bytes]]:
+    def _encode(self, records: Sequence[Outgoing]) -> tuple[list[Position], list[bytes]]:
         """Return positions and the bytes to write; small pieces are joined, large bodies are not copied."""
         positions: list[Position] = []
         buffers: list[bytes] = []
         small: list[bytes] = []
         offset = self._end
-        for headers, body in records:
-            head = encode_head(headers, body, offset=offset, seed=self._seed)
-            small.append(head)
-            if len(body) < _COALESCE_BYTES:
-                small.append(body)
+        for record in records:
+            small.append(record.head(offset=offset, seed=self._seed))
+            if len(record.body) < _COALESCE_BYTES:
+                small.append(record.body)
             else:
-                buffers += (b"".join(small), body)
+                buffers += (b"".join(small), record.body)
                 small = []
-            following = offset + len(head) + len(body)
+            following = offset + record.size
             positions.append(Position(self.partition.number, offset, following))
             offset = following
         return positions, [*buffers, b"".join(small)]

@@ -11,13 +11,13 @@ from typing import ParamSpec, Self, TypeVar
 from urllib.parse import parse_qsl
 from uuid import UUID
 
-from agenttrace_core.errors import ConfigurationError, PayloadTooLargeError, UnavailableError
-from agenttrace_core.ports.queue import Headers, Position, QueueCapabilities, Record, SpanQueue
-
 from agenttrace_adapters.locallog.appender import PartitionAppender, repair
 from agenttrace_adapters.locallog.committer import GroupCommitter
 from agenttrace_adapters.locallog.folder import LogFolder
 from agenttrace_adapters.locallog.reader import PartitionReader
+from agenttrace_adapters.locallog.record import Outgoing
+from agenttrace_core.errors import ConfigurationError, PayloadTooLargeError, UnavailableError
+from agenttrace_core.ports.queue import Headers, Position, QueueCapabilities, Record, SpanQueue
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -92,9 +92,10 @@ class LocalLogQueue(SpanQueue):
             raise PayloadTooLargeError(
                 f"a record of {len(body)} bytes; the log takes at most {self._capabilities.max_record_bytes}"
             )
+        record = Outgoing.of(headers, body)
         try:
             committer = self._committer or await self._claim()
-            return await committer.append(headers, body)
+            return await committer.append(record)
         except OSError as error:
             raise UnavailableError(f"the log in {self._folder.path} could not be written: {error}") from error
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 import logging
 import os
 from bisect import bisect_right
+from itertools import pairwise
 from threading import Lock
-
-from agenttrace_core.errors import CorruptionError
-from agenttrace_core.ports.queue import Position, Record
 
 from agenttrace_adapters.locallog.folder import Partition
 from agenttrace_adapters.locallog.published import Durable, PublishedEnd
 from agenttrace_adapters.locallog.record import SegmentView, read_fully
+from agenttrace_core.errors import CorruptionError
+from agenttrace_core.ports.queue import Position, Record
 
 _log = logging.getLogger(__name__)
 _COPY_BYTES = 1 << 26
@@ -70,7 +70,7 @@ class PartitionReader:
             OSError: a file could not be deleted.
         """
         bases = self.partition.bases()
-        for base, following in zip(bases, bases[1:], strict=False):
+        for base, following in pairwise(bases):
             if following > offset:
                 break
             self.partition.segment(base).unlink(missing_ok=True)
@@ -95,7 +95,6 @@ class PartitionReader:
     def _collect(self, view: SegmentView, fd: int, offset: int, base: int, max_bytes: int) -> list[Record]:
         records: list[Record] = []
         for frame in view.frames(offset):
-            assert frame.body is not None
             max_bytes -= len(frame.body)
             if max_bytes < 0 and records:
                 return records

@@ -16,9 +16,10 @@ import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from xxhash import xxh3_64_intdigest
+
 from agenttrace_core.errors import InvalidInputError
 from agenttrace_core.ports.queue import Headers, Signal
-from xxhash import xxh3_64_intdigest
 
 MAGIC = b"ATL1"
 _HEAD = struct.Struct("<4sBBHIqQ")
@@ -30,35 +31,57 @@ _ZEROS = bytes(1 << 20)
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """A record found in a segment. ``position`` and ``end`` are log offsets.
-
-    ``body`` is None where the head is whole and the body does not match its hash.
-    """
+    """A whole record found in a segment. ``position`` and ``end`` are log offsets."""
 
     position: int
     end: int
     headers: Headers
-    body: bytes | None
+    body: bytes
 
 
-def encode_head(headers: Headers, body: bytes, *, offset: int, seed: int) -> bytes:
-    """Return everything of a record that goes before its body.
+@dataclass(frozen=True, slots=True)
+class Damaged:
+    """A record whose head is whole and whose body does not match its hash. ``end`` is where the next one begins."""
 
-    Raises:
-        InvalidInputError: the project's name exceeds 65535 bytes.
-    """
-    project, signal = headers.project.encode(), headers.signal.encode()
-    if len(project) > 0xFFFF:
-        raise InvalidInputError(f"the project's name has {len(project)} bytes; at most 65535 can be stored")
-    hashed = xxh3_64_intdigest(body)
-    head = _HEAD.pack(MAGIC, len(signal), 0, len(project), len(body), headers.received_ns, hashed)
-    names = project + signal
-    return head + _HASH.pack(xxh3_64_intdigest(head + names, seed + offset)) + names
+    end: int
 
 
-def record_bytes(headers: Headers, body: bytes) -> int:
-    """Return how many bytes a record takes."""
-    return HEAD_BYTES + len(headers.project.encode()) + len(headers.signal.encode()) + len(body)
+@dataclass(frozen=True, slots=True)
+class Outgoing:
+    """A record that is known to be storable, and waits for its offset. ``size`` is what it takes on disk."""
+
+    project: bytes
+    signal: bytes
+    received_ns: int
+    body: bytes
+
+    @classmethod
+    def of(cls, headers: Headers, body: bytes) -> Outgoing:
+        """Check a record before it joins a group, so that one that cannot be stored spoils no other.
+
+        Raises:
+            InvalidInputError: a header is out of bounds.
+        """
+        project, signal = headers.project.encode(errors="surrogatepass"), headers.signal.encode()
+        if len(project) > 0xFFFF:
+            raise InvalidInputError(f"the project's name has {len(project)} bytes; the log takes at most 65535")
+        if not -(1 << 63) <= headers.received_ns < 1 << 63:
+            raise InvalidInputError(f"received_ns = {headers.received_ns} is not a time in 64 bits")
+        return cls(project, signal, headers.received_ns, body)
+
+    @property
+    def size(self) -> int:
+        """Bytes on disk."""
+        return HEAD_BYTES + len(self.project) + len(self.signal) + len(self.body)
+
+    def head(self, *, offset: int, seed: int) -> bytes:
+        """Return everything that goes before the body."""
+        fixed = _HEAD.pack(
+            MAGIC, len(self.signal), 0, len(self.project), len(self.body), self.received_ns,
+            xxh3_64_intdigest(self.body),
+        )  # fmt: skip
+        names = self.project + self.signal
+        return fixed + _HASH.pack(xxh3_64_intdigest(fixed + names, seed + offset)) + names
 
 
 class SegmentView:
@@ -71,8 +94,8 @@ class SegmentView:
         self._fd, self._base, self.limit, self._seed = fd, base, limit, seed
         self._window, self._window_at = b"", base
 
-    def frame(self, offset: int) -> Frame | None:
-        """Return the frame at ``offset``, or None if no whole head is there.
+    def frame(self, offset: int) -> Frame | Damaged | None:
+        """Return what is at ``offset``, or None if no whole head is there.
 
         Raises:
             OSError: the file could not be read.
@@ -87,13 +110,15 @@ class SegmentView:
         if body_at + body_bytes > self.limit or head_hash != self._head_hash(head, names, offset):
             return None
         body = self._bytes(body_at, body_bytes)
-        whole = len(body) == body_bytes and xxh3_64_intdigest(body) == body_hash
-        headers = Headers(names[:project_bytes].decode(), Signal(names[project_bytes:].decode()), received_ns)
-        return Frame(offset, body_at + body_bytes, headers, body if whole else None)
+        if len(body) < body_bytes or xxh3_64_intdigest(body) != body_hash:
+            return Damaged(body_at + body_bytes)
+        project = names[:project_bytes].decode(errors="surrogatepass")
+        headers = Headers(project, Signal(names[project_bytes:].decode()), received_ns)
+        return Frame(offset, body_at + body_bytes, headers, body)
 
     def frames(self, offset: int) -> Iterator[Frame]:
         """Iterate over whole frames from ``offset`` on, up to the limit or the first that is not whole."""
-        while (frame := self.frame(offset)) is not None and frame.body is not None:
+        while isinstance(frame := self.frame(offset), Frame):
             yield frame
             offset = frame.end
 
@@ -107,7 +132,7 @@ class SegmentView:
     def next_whole(self, offset: int) -> int | None:
         """Return the least offset from ``offset`` on where a whole record is, or None."""
         for at in self._magics(offset):
-            if (frame := self.frame(at)) is not None and frame.body is not None:
+            if isinstance(self.frame(at), Frame):
                 return at
         return None
 
@@ -132,12 +157,12 @@ class SegmentView:
     def _magics(self, offset: int) -> Iterator[int]:
         carried = b""
         for piece in self._pieces(offset):
-            piece, begin = carried + piece, offset - len(carried)
-            at = piece.find(MAGIC)
+            searched, begin = carried + piece, offset - len(carried)
+            at = searched.find(MAGIC)
             while at >= 0:
                 yield begin + at
-                at = piece.find(MAGIC, at + 1)
-            carried, offset = piece[1 - len(MAGIC) :], begin + len(piece)
+                at = searched.find(MAGIC, at + 1)
+            carried, offset = searched[1 - len(MAGIC) :], begin + len(searched)
 
     def _pieces(self, offset: int) -> Iterator[bytes]:
         while piece := read_fully(self._fd, min(len(_ZEROS), self.limit - offset), offset - self._base):

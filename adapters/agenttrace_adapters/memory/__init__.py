@@ -6,6 +6,7 @@ does: anything that outlives the process.
 
 from agenttrace_adapters.memory.limiter import MemoryLimiter
 from agenttrace_adapters.memory.live import MemoryLiveTable
+from agenttrace_adapters.memory.queue import MemoryQueue
 from agenttrace_adapters.memory.storage import MemoryStorage
 
-__all__ = ["MemoryLimiter", "MemoryLiveTable", "MemoryStorage"]
+__all__ = ["MemoryLimiter", "MemoryLiveTable", "MemoryQueue", "MemoryStorage"]
