@@ -200,7 +200,10 @@ class _Skeleton:
             ("gen_ai.response.model", "gpt-4o-2024-08-06"),
         ):
             span.add(_bytes(0x4A, _attribute(key, value)))
-        for key, least, most in (("gen_ai.usage.input_tokens", 128, 16_000), ("gen_ai.usage.output_tokens", 128, 2_000)):
+        for key, least, most in (
+            ("gen_ai.usage.input_tokens", 128, 16_000),
+            ("gen_ai.usage.output_tokens", 128, 2_000),
+        ):
             value = b"\x18" + _varint(int(rng.integers(least, most)))
             span.add(_bytes(0x4A, _text(0x0A, key) + _bytes(0x12, value)))
         span.attribute("gen_ai.conversation.id", b"conv-", "digits", 9)

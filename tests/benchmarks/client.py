@@ -40,6 +40,12 @@ class Client:
         status, body = await self.get(path)
         return (time.perf_counter() - begun) * 1e3, status, body
 
+    async def succeeds(self, path: str) -> bool:
+        """Say whether a GET is answered with 200; no answer is a no."""
+        with contextlib.suppress(OSError):
+            return (await self.get(path))[0] == 200
+        return False
+
     async def json(self, path: str) -> Any:
         """Return the JSON that a GET answers with, or None if the status is not 200."""
         status, body = await self.get(path)

@@ -126,9 +126,7 @@ class Load:
 
 
 @contextlib.asynccontextmanager
-async def load(
-    orders: Orders, *, senders: int = 1, on_ack: Callable[[Ack], None] = _ignore
-) -> AsyncIterator[Load]:
+async def load(orders: Orders, *, senders: int = 1, on_ack: Callable[[Ack], None] = _ignore) -> AsyncIterator[Load]:
     """Start a load that is divided among ``senders`` processes; entered once all of them send.
 
     ``orders.record`` is left to this function. The n-th sender has the seed ``orders.seed + n``.
@@ -148,7 +146,7 @@ async def load(
         processes = [await _start(share) for share in shares]
         try:
             for process in processes:
-                assert process.stdout is not None and process.stdin is not None
+                assert process.stdout is not None
                 await process.stdout.readline()
             for process in processes:
                 assert process.stdin is not None

@@ -52,7 +52,9 @@ async def bare_door() -> AsyncIterator[str]:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    process = await asyncio.create_subprocess_exec(sys.executable, "-m", "tests.benchmarks.bare_door", str(port), cwd=ROOT)
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "tests.benchmarks.bare_door", str(port), cwd=ROOT
+    )
     try:
         await _wait_for_port(port)
         yield f"http://127.0.0.1:{port}/v1/traces"
@@ -85,7 +87,7 @@ async def machine(folder: Path, *, seconds: float, senders: int, connections: in
     table.add("bare door: latency of a request, p50", p50, "ms")
     table.add("bare door: latency of a request, p99", p99, "ms")
     table.add("bare door: sender's CPU", result.sender_cpu_s / result.acked_spans * 1e6, "s/M spans")
-    for size, name in ((4096, "4 KiB"), (1 << 20, "1 MiB")):
+    for size, name in ((4096, "4 KiB"), (1 << 20, "1 MiB"), (16 << 20, "16 MiB")):
         disk = await asyncio.to_thread(fsync_speed, folder, size, min(seconds, 3.0))
         table.add(f"append {name} and fdatasync", disk.per_s, "/s")
         table.add(f"append {name} and fdatasync, p50", disk.p50_ms, "ms")

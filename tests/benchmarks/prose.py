@@ -22,7 +22,7 @@ number value field type format schema valid invalid missing empty full large sma
 open close start stop begin end create update delete read write send receive connect load save find
 compare select filter group sort count measure explain describe suggest confirm cancel approve reject
 likely possible important relevant similar different recent previous following current final several
-""".split()
+""".split()  # noqa: SIM905 - a page of words is read as a page of words
 _ENDINGS = ("", "s", "ed", "ing", "er", "ly", "ment", "able", "ness", "al")
 _STOPS = np.array([" ", " ", " ", " ", " ", " ", " ", ", ", ", ", ". "])
 _PHRASES = 6_000
@@ -37,10 +37,8 @@ def prose(rng: np.random.Generator, length: int) -> bytes:
     pieces: list[str] = []
     made = 0
     while made < length:
-        if rng.random() < _PHRASE_SHARE:
-            piece = phrases[_zipf(rng, len(phrases), 1, 0.6)[0]]
-        else:
-            piece = _join(rng, words, 24)
+        again = rng.random() < _PHRASE_SHARE
+        piece = phrases[_zipf(rng, len(phrases), 1, 0.6)[0]] if again else _join(rng, words, 24)
         pieces.append(piece)
         made += len(piece)
     return "".join(pieces).encode()[:length]

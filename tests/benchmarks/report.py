@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import platform
 import subprocess
@@ -21,7 +22,9 @@ from rich.table import Table as RichTable
 
 from tests.benchmarks.bodies import SPANS, SPANS_PER_TRACE
 
-_LIBRARIES = ("agenttrace-platform", "pyarrow", "duckdb", "protobuf", "ptars", "uvicorn", "httptools", "uvloop", "numpy")
+_LIBRARIES = (
+    "agenttrace-platform", "pyarrow", "duckdb", "protobuf", "ptars", "uvicorn", "httptools", "uvloop", "numpy",
+)  # fmt: skip
 
 
 def quantiles(values: Sequence[float] | npt.NDArray[np.float64], *at: float) -> list[float]:
@@ -84,7 +87,10 @@ class Table:
 
     def as_json(self) -> dict[str, Any]:
         """Return everything as plain values."""
-        figures = [{**asdict(figure), "met": figure.met} for figure in self.figures]
+        figures = [
+            {**asdict(figure), "value": None if math.isnan(figure.value) else figure.value, "met": figure.met}
+            for figure in self.figures
+        ]
         return {
             "measure": self.measure, "title": self.title, "seconds": self.seconds,
             "figures": figures, "notes": self.notes, "series": self.series,
@@ -92,7 +98,7 @@ class Table:
 
 
 def _number(value: float) -> str:
-    if value != value:
+    if math.isnan(value):
         return "none"
     digits = 0 if abs(value) >= 100 else 1 if abs(value) >= 10 else 2
     return f"{value:,.{digits}f}"

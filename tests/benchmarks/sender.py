@@ -22,7 +22,6 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import numpy as np
-import numpy.typing as npt
 
 from tests.benchmarks.bodies import SPANS, Bodies
 
@@ -81,7 +80,7 @@ class _Sender:
         self._head_bytes = 256
         self._bodies = Bodies(count=max(orders.templates, orders.connections), head=self._head_bytes)
         head = (
-            f"POST {parts.path or '/v1/traces'} HTTP/1.1\r\nHost: {parts.netloc}\r\nUser-Agent: agenttrace-benchmark\r\n"
+            f"POST {parts.path or '/v1/traces'} HTTP/1.1\r\nHost: {parts.netloc}\r\nUser-Agent: benchmark\r\n"
             f"Content-Type: application/x-protobuf\r\nContent-Length: {self._bodies.length}\r\n\r\n"
         ).encode()
         self._start = self._head_bytes - len(head)

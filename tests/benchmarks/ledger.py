@@ -1,0 +1,68 @@
+"""What a data folder holds, read beside the running server: files, bytes, and what waits for the writer."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import sqlite3
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from agenttrace_adapters.locallog.published import PublishedEnd
+
+_FILES = "SELECT id, segments FROM files WHERE state = 'live' AND kind = 'spans'"
+_OBJECTS = (
+    "SELECT role, SUM(size) FROM file_objects WHERE file_id IN "
+    "(SELECT id FROM files WHERE state = 'live' AND kind = 'spans') GROUP BY role"
+)
+_ROWS = 3  # place of ``rows`` in a segment's array; see model.segment.Segment
+
+
+@dataclass(frozen=True, slots=True)
+class Ledger:
+    """A data folder at one moment.
+
+    ``rows`` are spans in live files, of which there are ``files``; ``object_bytes`` are their sizes by
+    role (light, payload, traces). ``backlog_bytes`` are durable in the log and not yet in files;
+    ``log_bytes`` is what the log takes on disk; ``log_end`` is all that was ever appended.
+    """
+
+    files: int = 0
+    rows: int = 0
+    object_bytes: dict[str, int] = field(default_factory=dict)
+    backlog_bytes: int = 0
+    log_bytes: int = 0
+    log_end: int = 0
+
+
+def read(folder: Path) -> Ledger:
+    """Read a data folder; a folder that nothing was written to yet is an empty ledger."""
+    catalog = folder / "catalog.sqlite"
+    if not catalog.exists():
+        return Ledger()
+    with contextlib.closing(sqlite3.connect(f"file:{catalog}?mode=ro", uri=True, timeout=10.0)) as db:
+        segments = db.execute(_FILES).fetchall()
+        sizes = dict(db.execute(_OBJECTS))
+        watermarks = dict(db.execute("SELECT partition_number, next_offset FROM watermarks"))
+    ends = _ends(folder / "log")
+    return Ledger(
+        files=len(segments),
+        rows=sum(segment[_ROWS] for _, text in segments for segment in json.loads(text)),
+        object_bytes=sizes,
+        backlog_bytes=sum(end - watermarks.get(partition, 0) for partition, end in ends.items()),
+        log_bytes=sum(path.stat().st_size for path in (folder / "log").glob("*/*.log")),
+        log_end=sum(ends.values()),
+    )
+
+
+def _ends(log: Path) -> dict[int, int]:
+    ends: dict[int, int] = {}
+    for path in log.glob("*/end"):
+        published = PublishedEnd.open(path, writable=False)
+        try:
+            durable = published.load()
+        finally:
+            published.close()
+        if durable is not None:
+            ends[int(path.parent.name)] = durable.end
+    return ends
