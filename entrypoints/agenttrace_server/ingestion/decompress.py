@@ -15,6 +15,7 @@ _STEP = 1 << 18
 _FEED = 1 << 15
 _MAX_GZIP_MEMBERS = 4096
 _GZIP_WBITS = 31
+_ZLIB_WBITS = 15
 _RAW_WBITS = -15
 # What `zstd --long` writes at most (RFC 8878 asks for 8 MiB at least): only what is decoded is ever
 # touched of it, so that memory is bounded by the limit on the output.
@@ -47,7 +48,7 @@ def _gunzip(body: bytes, limit: int) -> bytes:
     out = bytearray()
     at = 0
     for _ in range(_MAX_GZIP_MEMBERS):
-        at = _inflate(zlib.decompressobj(_GZIP_WBITS), body, at, limit, out)
+        at = _inflate(_GZIP_WBITS, body, at, limit, out)
         if not body[at : at + 1].strip(b"\0"):
             return bytes(out)
     raise InvalidInputError(f"the gzip body has more than {_MAX_GZIP_MEMBERS} members")
@@ -57,35 +58,30 @@ def _undeflate(body: bytes, limit: int) -> bytes:
     # "deflate" means zlib's format (RFC 9110, section 8.4.1.2), but some send the bare stream.
     is_zlib = len(body) >= 2 and body[0] & 0x0F == zlib.DEFLATED and int.from_bytes(body[:2], "big") % 31 == 0
     out = bytearray()
-    decoder = zlib.decompressobj() if is_zlib else zlib.decompressobj(_RAW_WBITS)
-    if _inflate(decoder, body, 0, limit, out) != len(body):
+    if _inflate(_ZLIB_WBITS if is_zlib else _RAW_WBITS, body, 0, limit, out) != len(body):
         raise InvalidInputError("the body is not valid deflate: there are bytes after its end")
     return bytes(out)
 
 
-def _inflate(decoder: zlib._Decompress, body: bytes, at: int, limit: int, out: bytearray) -> int:
-    """Decode one stream that begins at ``at`` onto ``out``; return where it ends.
+def _inflate(wbits: int, body: bytes, at: int, limit: int, out: bytearray) -> int:
+    """Decode the stream that begins at ``at`` onto ``out``; return where it ends.
 
     The body is fed in small pieces, because zlib copies what it has not used of a piece.
     """
+    decoder = zlib.decompressobj(wbits)
     while not decoder.eof:
         pending = body[at : at + _FEED]
         at += len(pending)
         if not pending:
             raise InvalidInputError("the compressed body ends early")
-        while pending and not decoder.eof:
-            out += decoder.decompress(pending, _STEP)
+        # Once all of a piece is taken, a step's bound may still have left output inside.
+        while not decoder.eof:
+            out += (decoded := decoder.decompress(pending, _STEP))
             pending = decoder.unconsumed_tail
             _check_size(len(out), limit)
-        _drain(decoder, limit, out)
+            if not pending and len(decoded) < _STEP:
+                break
     return at - len(decoder.unused_data)
-
-
-def _drain(decoder: zlib._Decompress, limit: int, out: bytearray) -> None:
-    # All input is taken, but a step's bound may have left output inside the decoder.
-    while not decoder.eof and (piece := decoder.decompress(b"", _STEP)):
-        out += piece
-        _check_size(len(out), limit)
 
 
 def _unzstd(body: bytes, limit: int) -> bytes:

@@ -1,0 +1,132 @@
+"""What a door asks before it takes a request: is there room for it?
+
+Nothing here waits. A request for which there is no room is refused at once, with the seconds
+after which to come again, because a sender that is kept waiting holds what makes the room scarce.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Generator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from agenttrace_core.errors import OverloadedError
+from agenttrace_core.ports.catalog import WriterMemory
+from agenttrace_core.ports.limiter import RateLimiter
+from agenttrace_core.ports.queue import SpanQueue
+
+_LONGEST_WAIT_S = 3
+
+
+@dataclass(frozen=True, slots=True)
+class IngestLimits:
+    """Bounds on what a door takes, in bytes.
+
+    ``max_backlog_bytes`` bounds what is acknowledged and not in files yet; ``max_in_flight_bytes``
+    the bodies that one process holds; ``project_bytes_per_s`` and ``project_burst_bytes`` what one
+    project may send (0: as much as it likes). ``refused_bytes_per_s`` and ``refused_burst_bytes``
+    bound what is kept of a project's refused input, so that nobody fills a disk with rubbish.
+    """
+
+    max_backlog_bytes: int = 2 << 30
+    max_in_flight_bytes: int = 256 << 20
+    project_bytes_per_s: int = 0
+    project_burst_bytes: int = 64 << 20
+    refused_bytes_per_s: int = 1 << 20
+    refused_burst_bytes: int = 64 << 20
+
+
+async def backlog_bytes(queue: SpanQueue, memory: WriterMemory) -> int:
+    """Return the bytes of ``queue`` that are not in files yet.
+
+    Meaningful only of a queue whose capabilities say ``byte_offsets``.
+    """
+    _, watermarks = await memory.watermarks()
+    ends = await queue.end_offsets()
+    return sum(max(0, end - watermarks.get(partition, 0)) for partition, end in ends.items())
+
+
+class Admission:
+    """Keeps account of the bytes that a process holds, and of the backlog before the writer.
+
+    Args:
+        limits: the bounds.
+        limiter: keeps the rate of each project, where ``limits`` sets one.
+    """
+
+    def __init__(self, limits: IngestLimits, limiter: RateLimiter | None = None) -> None:
+        self._limits = limits
+        self._limiter = limiter if limits.project_bytes_per_s else None
+        self._in_flight = 0
+        self._backlog = 0
+
+    @property
+    def in_flight(self) -> int:
+        """Bytes of bodies that are being received or stored."""
+        return self._in_flight
+
+    @property
+    def backlog(self) -> int:
+        """Bytes that wait for the writer: as last seen, and what was stored since."""
+        return self._backlog
+
+    def hold(self, size: int) -> None:
+        """Account for ``size`` bytes more in memory; ``release`` them in the end.
+
+        Raises:
+            OverloadedError: there would be too many. Nothing is held of ``size`` then.
+        """
+        if self._in_flight + size > self._limits.max_in_flight_bytes and self._in_flight:
+            raise OverloadedError(
+                f"bodies of {self._limits.max_in_flight_bytes} bytes are being stored already; try again later"
+            )
+        self._in_flight += size
+
+    def release(self, size: int) -> None:
+        """Give back bytes that were held."""
+        self._in_flight -= size
+
+    @contextmanager
+    def holding(self, size: int) -> Generator[None]:
+        """Hold ``size`` bytes for the length of a block.
+
+        Raises:
+            OverloadedError: as of ``hold``.
+        """
+        self.hold(size)
+        try:
+            yield
+        finally:
+            self.release(size)
+
+    async def admit(self, project: str, size: int) -> None:
+        """Ask whether ``project`` may store ``size`` bytes now.
+
+        Raises:
+            OverloadedError: the backlog is full, or the project sends faster than it may.
+        """
+        if self._backlog + size > self._limits.max_backlog_bytes:
+            raise OverloadedError(
+                f"{self._backlog} bytes are waiting to be written, and at most {self._limits.max_backlog_bytes} may",
+                retry_after_s=2,
+            )
+        if self._limiter is not None:
+            await self._limit_rate(self._limiter, project, size)
+
+    async def _limit_rate(self, limiter: RateLimiter, project: str, size: int) -> None:
+        rate = self._limits.project_bytes_per_s
+        wait_s = await limiter.take(f"ingest:{project}", size, per_second=rate, burst=self._limits.project_burst_bytes)
+        if wait_s > 0:
+            raise OverloadedError(
+                f"project {project!r} sends more than {rate} bytes a second",
+                retry_after_s=min(math.ceil(wait_s), _LONGEST_WAIT_S),
+            )
+
+    def stored(self, size: int) -> None:
+        """Count bytes that were appended since the backlog was last seen."""
+        self._backlog += size
+
+    def seen_backlog(self, size: int) -> None:
+        """Say what the backlog is, as read from the queue and the catalog."""
+        self._backlog = size

@@ -1,0 +1,121 @@
+"""What a door refused, on its way to the dead letters.
+
+Refused input is queued like what is accepted, as records of ``Signal.REFUSED``, and becomes a
+dead letter when the writer meets it. It never delays or fails an acknowledgement: there is a
+bound on how much of it is kept, and beyond that it is only counted.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections import OrderedDict
+from dataclasses import dataclass
+
+import anyio
+
+from agenttrace_core.errors import AgentTraceError, InvalidInputError
+from agenttrace_core.ports.queue import Headers, Signal, SpanQueue
+from agenttrace_core.services.admission import IngestLimits
+from agenttrace_core.wire.status import Encoding
+
+_WAITING_RECORDS = 256
+_WAITING_BYTES = 64 << 20
+_PROJECTS_REMEMBERED = 1024
+_HEAD_COST = 512
+_LONGEST_REASON = 2000
+
+
+@dataclass(frozen=True, slots=True)
+class RefusedInput:
+    """Something that was refused. ``spans`` counts them, 0 if unknown.
+
+    ``encoding`` is that of ``body``, which is empty if it was not kept.
+    """
+
+    project: str
+    signal: Signal
+    received_ns: int
+    reason: str
+    spans: int
+    encoding: Encoding
+    body: bytes
+
+    def to_record(self) -> tuple[Headers, bytes]:
+        """Return the queue's record of it: a line of JSON, then the body."""
+        head = {
+            "project": self.project, "signal": str(self.signal), "received_ns": self.received_ns,
+            "reason": self.reason[:_LONGEST_REASON], "spans": self.spans, "encoding": str(self.encoding),
+        }  # fmt: skip
+        body = json.dumps(head, separators=(",", ":")).encode() + b"\n" + self.body
+        return Headers(self.project, Signal.REFUSED, self.received_ns), body
+
+    @classmethod
+    def from_record(cls, body: bytes) -> RefusedInput:
+        """Read what ``to_record`` made.
+
+        Raises:
+            InvalidInputError: the record is something else.
+        """
+        head, _, rest = body.partition(b"\n")
+        try:
+            fields = json.loads(head)
+            return cls(
+                fields["project"], Signal(fields["signal"]), fields["received_ns"], fields["reason"], fields["spans"],
+                Encoding(fields["encoding"]), rest,
+            )  # fmt: skip
+        except (ValueError, KeyError, TypeError) as error:
+            raise InvalidInputError("the record does not hold refused input") from error
+
+
+class Refusals:
+    """Appends refusals behind the doors' back. ``run`` must be running for anything to be kept.
+
+    Args:
+        queue: where they go.
+        limits: what may be kept of each project.
+    """
+
+    def __init__(self, queue: SpanQueue, limits: IngestLimits) -> None:
+        self._queue = queue
+        self._limits = limits
+        self._waiting_bytes = 0
+        self._buckets: OrderedDict[str, tuple[float, float]] = OrderedDict()
+        self._send, self._receive = anyio.create_memory_object_stream[RefusedInput](_WAITING_RECORDS)
+
+    def add(self, refusal: RefusedInput) -> bool:
+        """Keep a refusal if there is room, and say whether it will be kept. Never waits."""
+        size = len(refusal.body) + _HEAD_COST
+        if self._waiting_bytes + size > _WAITING_BYTES or not self._may_keep(refusal.project, size):
+            return False
+        try:
+            self._send.send_nowait(refusal)
+        except (anyio.WouldBlock, anyio.BrokenResourceError, anyio.ClosedResourceError):
+            return False
+        self._waiting_bytes += size
+        return True
+
+    async def run(self) -> None:
+        """Append what is added, until ``close`` and all of it is appended."""
+        async for refusal in self._receive:
+            try:
+                await self._queue.append(*refusal.to_record())
+            except AgentTraceError:
+                pass  # It is counted; what is refused has no claim to be kept at any price.
+            finally:
+                self._waiting_bytes -= len(refusal.body) + _HEAD_COST
+
+    def close(self) -> None:
+        """Take no more; ``run`` ends when it has appended the rest."""
+        self._send.close()
+
+    def _may_keep(self, project: str, size: int) -> bool:
+        """Take ``size`` from the project's bucket of bytes."""
+        now = time.monotonic()
+        left, at = self._buckets.pop(project, (float(self._limits.refused_burst_bytes), now))
+        left = min(self._limits.refused_burst_bytes, left + (now - at) * self._limits.refused_bytes_per_s)
+        granted = left >= size
+        self._buckets[project] = (left - size if granted else left, now)
+        if len(self._buckets) > _PROJECTS_REMEMBERED:
+            self._buckets.popitem(last=False)
+        return granted
