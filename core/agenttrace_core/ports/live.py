@@ -55,7 +55,7 @@ class LiveTable(Adapter, Protocol):
 
         Returns the state with every chunk's tables as readers have them (mapped from where they
         are shared), so that the writer can let go of its own copies. A chunk whose id is
-        published already is not written again.
+        published already is not written again, but for its ``traces`` where they were corrected.
         """
 
     @abstractmethod
