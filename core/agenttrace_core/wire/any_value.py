@@ -10,9 +10,18 @@ What is no more than its own loss is kept: a nested value whose bytes are not pr
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Final, cast
+from typing import Any, Final
 
-from agenttrace_core.wire.proto_bytes import Bytes, MalformedError, delimited, fields, signed, signed_varint, varint
+from agenttrace_core.wire.proto_bytes import (
+    Bytes,
+    MalformedError,
+    delimited,
+    fields,
+    read_varint,
+    signed,
+    signed_varint,
+    varint,
+)
 from agenttrace_core.wire.scalars import DOUBLE, INT64, blob, blob_json, integer, real, real_json
 from agenttrace_core.wire.utf8 import bytes_of, text_of
 from agenttrace_core.wire.wrong_field import WrongFieldError, not_a
@@ -32,12 +41,24 @@ _keys: Final[dict[str, bytes]] = {}
 # --- JSON to protobuf ---
 
 
-def encode_key_value(pair: object) -> bytes:
-    """Return the ``KeyValue`` message of ``{"key": …, "value": {…}}``.
+def encode_attributes(head: bytes, pairs: object) -> bytes:
+    """Return an array of ``{"key": …, "value": {…}}`` as fields whose tag is ``head``, a ``KeyValue`` each.
 
     Raises:
         WrongFieldError: a value has a wrong type.
     """
+    if type(pairs) is not list:
+        raise not_a("an array", pairs)
+    out: list[bytes] = []
+    try:
+        for pair in pairs:
+            out.append(delimited(head, _encode_pair(pair)))  # noqa: PERF401 - its length is the index of what fails
+    except WrongFieldError as error:
+        raise error.under(len(out)) from None
+    return b"".join(out)
+
+
+def _encode_pair(pair: object) -> bytes:
     if type(pair) is not dict:
         raise not_a("an object", pair)
     key = pair.get("key")
@@ -47,6 +68,8 @@ def encode_key_value(pair: object) -> bytes:
     value = pair.get("value")
     if value is None:
         return head
+    if type(value) is dict and len(value) == 1 and type(text := value.get("stringValue")) is str:
+        return head + delimited(_VALUE_HEAD, delimited(b"\x0a", bytes_of(text)))
     try:
         return head + delimited(_VALUE_HEAD, encode_any_value(value))
     except WrongFieldError as error:
@@ -243,13 +266,36 @@ def decode_key_value(data: Bytes) -> Json:
     Raises:
         MalformedError: it, or its value, is not protobuf. (Its value's own nested values may be.)
     """
+    quick = _decode_text_pair(data) if type(data) is bytes else None
+    if quick is not None:
+        return quick
     pair: Json = {"key": ""}
-    for tag, value, _, _ in fields(data):
+    for tag, value in fields(data):
         if tag == _KEY:
-            pair["key"] = text_of(cast(Bytes, value))
+            pair["key"] = text_of(value)
         elif tag == _VALUE:
-            pair["value"] = decode_any_value(cast(Bytes, value))
+            pair["value"] = decode_any_value(value)
     return pair
+
+
+def _decode_text_pair(data: bytes) -> Json | None:
+    """Read what most attributes are, a short key and a text: ``0A n key 12 n 0A n text``, and no more."""
+    end = len(data)
+    if end < 6 or data[0] != _KEY or data[1] > 0x7F:
+        return None
+    key_end = 2 + data[1]
+    if key_end + 4 > end or data[key_end] != _VALUE:
+        return None
+    try:
+        size, at = read_varint(data, key_end + 1)
+        if at + size != end or data[at] != _STRING:
+            return None
+        size, at = read_varint(data, at + 1)
+    except IndexError:
+        return None
+    if at + size != end:
+        return None
+    return {"key": text_of(data[2:key_end]), "value": {"stringValue": text_of(data[at:])}}
 
 
 def decode_any_value(data: Bytes) -> Json:
@@ -259,7 +305,7 @@ def decode_any_value(data: Bytes) -> Json:
         MalformedError: it is not protobuf. (Its nested values may be anything.)
     """
     out: Json = {}
-    for tag, value, _, _ in fields(data):
+    for tag, value in fields(data):
         decode = _DECODERS.get(tag)
         if decode is not None:
             out = decode(value)
@@ -273,12 +319,12 @@ def _decode_nested(tag: int, data: Bytes) -> Json:
         waiting = _children(top, tag, memoryview(data))
         while waiting:
             target, view = waiting.pop()
-            for inner_tag, value, _, _ in fields(view):
+            for inner_tag, value in fields(view):
                 if inner_tag not in _DECODERS:
                     continue
                 target.clear()
                 if inner_tag in _CONTAINERS:
-                    waiting.extend(_children(target, inner_tag, cast(Bytes, value)))
+                    waiting.extend(_children(target, inner_tag, value))
                 else:
                     target.update(_DECODERS[inner_tag](value))
     except MalformedError:
@@ -291,27 +337,27 @@ def _children(target: Json, tag: int, data: Bytes) -> list[tuple[Json, Bytes]]:
     values: list[Json] = []
     target[_CONTAINERS[tag]] = {"values": values}
     children: list[tuple[Json, Bytes]] = []
-    for inner_tag, value, _, _ in fields(data):
+    for inner_tag, value in fields(data):
         if inner_tag != _VALUES:
             continue
         child: Json = {}
         if tag == _ARRAY:
             values.append(child)
-            children.append((child, cast(Bytes, value)))
+            children.append((child, value))
         else:
             values.append(pair := {"key": ""})
-            children += _pair(pair, child, cast(Bytes, value))
+            children += _pair(pair, child, value)
     return children
 
 
 def _pair(pair: Json, child: Json, data: Bytes) -> list[tuple[Json, Bytes]]:
     children: list[tuple[Json, Bytes]] = []
-    for tag, value, _, _ in fields(data):
+    for tag, value in fields(data):
         if tag == _KEY:
-            pair["key"] = text_of(cast(Bytes, value))
+            pair["key"] = text_of(value)
         elif tag == _VALUE:
             pair["value"] = child
-            children = [(child, cast(Bytes, value))]
+            children = [(child, value)]
     return children
 
 

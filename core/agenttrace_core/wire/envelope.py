@@ -39,6 +39,7 @@ class Request:
     """What is made of a request: ``body()`` is protobuf of the accepted items, in order."""
 
     def __init__(self) -> None:
+        """Begin with nothing."""
         self.accepted = 0
         self.refused: list[Refusal] = []
         self._resources: list[bytes] = []

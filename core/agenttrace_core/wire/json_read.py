@@ -29,12 +29,14 @@ class JsonTraces:
     """A request in JSON, as what can be stored of it and what cannot.
 
     ``body`` is an ``ExportTraceServiceRequest`` of the accepted spans, in order, empty if there
-    are none; ``spans`` is their number.
+    are none; ``spans`` is their number. ``trace_ids`` are theirs, hex, where the reader may have made
+    them (``simple``), and empty otherwise.
     """
 
     body: bytes
     spans: int
     refused: tuple[Refusal, ...]
+    trace_ids: tuple[str, ...] = ()
 
 
 def traces_from_json(body: bytes) -> JsonTraces:

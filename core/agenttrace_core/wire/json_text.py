@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import re
-from json.decoder import scanstring
+from json.decoder import scanstring  # type: ignore[attr-defined]  # documented in the module's source alone
 from json.encoder import encode_basestring_ascii
 from typing import Any, Final
 
@@ -166,7 +166,7 @@ class _DeepReader:
             value, self.at = scanstring(self.text, self.at, True)
         except ValueError as error:
             raise InvalidInputError(f"the body is not JSON: {error}") from error
-        return value
+        return str(value)
 
     def _to_next_value(self, *, just_opened: bool) -> bool:
         """Go past commas, names and closing marks to where a value begins, or to the end."""

@@ -8,7 +8,7 @@ declare are in the stored bytes only. Lone surrogates are kept, other bad UTF-8 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Any, TypeVar
+from typing import TypeAlias, TypeVar
 
 import pyarrow as pa
 
@@ -23,6 +23,8 @@ from agenttrace_core.wire.utf8 import text_of
 _SPAN_ATTRIBUTES = 0x4A
 
 _T = TypeVar("_T")
+_Shared: TypeAlias = tuple[bytes, bytes]  # a message, and its schema URL
+_Groups: TypeAlias = dict[_Shared, dict[_Shared, list[bytes]]]  # spans in JSON by resource and scope
 
 
 def span_json(span: bytes) -> Json:
@@ -70,7 +72,7 @@ def trace_json(payload: pa.Table) -> bytes:
     Raises:
         CorruptionError: a row's bytes are not what its column says.
     """
-    groups: dict[tuple[Any, ...], dict[tuple[Any, ...], list[bytes]]] = {}
+    groups: _Groups = {}
     columns = (payload.column(name).to_pylist() for name in PAYLOAD.names)
     for span, *shared in zip(*columns, strict=True):
         resource, resource_url, scope, scope_url = shared
@@ -79,14 +81,14 @@ def trace_json(payload: pa.Table) -> bytes:
     return b"".join(_request(groups))
 
 
-def _request(groups: dict[tuple[Any, ...], dict[tuple[Any, ...], list[bytes]]]) -> Iterator[bytes]:
+def _request(groups: _Groups) -> Iterator[bytes]:
     yield b'{"resourceSpans":['
     for i, ((resource, url), scopes) in enumerate(groups.items()):
         yield b",{" if i else b"{"
         if resource:
             yield b'"resource":' + json_text.dumps(resource_json(resource)) + b","
         yield b'"scopeSpans":['
-        yield b",".join(b"".join(_scope_spans(*scope, spans)) for scope, spans in scopes.items())
+        yield b",".join(b"".join(_scope_spans(scope, scope_url, spans)) for (scope, scope_url), spans in scopes.items())
         yield b"]" + _schema_url(url) + b"}"
     yield b"]}"
 
@@ -105,7 +107,7 @@ def _schema_url(url: bytes) -> bytes:
 
 
 def _span_attributes(span: bytes) -> list[Json]:
-    return [any_value.decode_key_value(raw) for tag, raw, _, _ in fields(span) if tag == _SPAN_ATTRIBUTES]  # type: ignore[arg-type]
+    return [any_value.decode_key_value(raw) for tag, raw in fields(span) if tag == _SPAN_ATTRIBUTES]
 
 
 def _decoded(decode: Callable[[bytes], _T], data: bytes, what: str) -> _T:

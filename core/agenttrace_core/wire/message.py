@@ -58,6 +58,7 @@ class Message:
     """The fields that are read and written of one message type."""
 
     def __init__(self, *declared: Field) -> None:
+        """``declared`` are the fields; others are ignored."""
         self._encoders: dict[str, Encode] = {}
         for field in declared:
             for name in (field.name, *field.aliases):
@@ -92,7 +93,7 @@ class Message:
         """
         out: Json = {}
         decoders = self._decoders
-        for number, raw, _, _ in fields(data):
+        for number, raw in fields(data):
             known = decoders.get(number)
             if known is None:
                 continue
@@ -134,9 +135,7 @@ def identity(name: str, number: int, size: int) -> Field:
 def loose_identity(name: str, number: int, size: int) -> Field:
     """The id of another thing, which may be empty, all zeros, or of a wrong length."""
     head = varint(tag(number, DELIMITED))
-    return Field(
-        name, tag(number, DELIMITED), lambda value: delimited(head, scalars.loose_identity(value, size)), _hex
-    )
+    return Field(name, tag(number, DELIMITED), lambda value: delimited(head, scalars.loose_identity(value, size)), _hex)
 
 
 def fixed64(name: str, number: int) -> Field:
@@ -173,9 +172,7 @@ def uint32(name: str, number: int) -> Field:
 def enum(name: str, number: int, names: Mapping[str, int]) -> Field:
     """An enum, read as a number or a name, written as a number."""
     head = varint(tag(number, VARINT))
-    return Field(
-        name, tag(number, VARINT), lambda value: head + signed_varint(scalars.enum(value, names)), _int32
-    )
+    return Field(name, tag(number, VARINT), lambda value: head + signed_varint(scalars.enum(value, names)), _int32)
 
 
 def message(name: str, number: int, of: Message, *aliases: str) -> Field:
@@ -196,10 +193,13 @@ def attributes(name: str, number: int) -> Field:
     """``repeated KeyValue``, in order, doubles and empty keys among them."""
     head = varint(tag(number, DELIMITED))
 
-    def encode(value: object) -> bytes:
-        return delimited(head, any_value.encode_key_value(value))
-
-    return Field(name, tag(number, DELIMITED), _each(encode), any_value.decode_key_value, repeated=True)
+    return Field(
+        name,
+        tag(number, DELIMITED),
+        lambda value: any_value.encode_attributes(head, value),
+        any_value.decode_key_value,
+        repeated=True,
+    )
 
 
 def any_values(name: str, number: int) -> Field:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Final, TypeAlias
+from typing import Any, Final, TypeAlias
 
 from agenttrace_core.errors import InvalidInputError
 
@@ -61,8 +60,8 @@ def delimited(head: bytes, data: bytes) -> bytes:
     return head + (_SMALL[size] if size < 4096 else _varint(size)) + data
 
 
-def fields(data: Bytes) -> Iterator[tuple[int, int | Bytes, int, int]]:
-    """Iterate over ``(tag, value, begin, end)``; ``data[begin:end]`` is the whole field.
+def fields(data: Bytes) -> list[tuple[int, Any]]:
+    """Return the ``(tag, value)`` of each field of a message, in order.
 
     The value is a number for ``VARINT``, and the bytes, as a slice of ``data``, for the others.
     Groups are passed over.
@@ -70,42 +69,45 @@ def fields(data: Bytes) -> Iterator[tuple[int, int | Bytes, int, int]]:
     Raises:
         MalformedError: the bytes end early, or hold what no field begins with.
     """
+    found: list[tuple[int, Any]] = []
     at = 0
     end = len(data)
     depth = 0
+    value: Any
     try:
         while at < end:
-            begin = at
             head = data[at]
             at += 1
             if head > 0x7F:
-                head, at = _read_varint(data, begin)
+                head, at = read_varint(data, at - 1)
             wire_type = head & 7
-            value: int | Bytes
             if wire_type == DELIMITED:
                 size = data[at]
                 at += 1
                 if size > 0x7F:
-                    size, at = _read_varint(data, at - 1)
+                    size, at = read_varint(data, at - 1)
                 value = data[at : at + size]
                 at += size
             elif wire_type == VARINT:
-                value, at = _read_varint(data, at)
-            elif wire_type in (FIXED64, FIXED32):
-                size = 8 if wire_type == FIXED64 else 4
-                value = data[at : at + size]
-                at += size
+                value, at = read_varint(data, at)
+            elif wire_type == FIXED64:
+                value = data[at : at + 8]
+                at += 8
+            elif wire_type == FIXED32:
+                value = data[at : at + 4]
+                at += 4
             else:
                 depth += _group_step(wire_type, depth)
                 continue
-            if at > end:
-                raise MalformedError(f"a field that begins at byte {begin} ends beyond byte {end}")
+            if head < 8:
+                raise MalformedError(f"a field that ends at byte {at} has the number 0")
             if not depth:
-                yield head, value, begin, at
+                found.append((head, value))
     except IndexError as error:
         raise MalformedError(f"the message ends within a field at byte {end}") from error
-    if depth:
-        raise MalformedError("a group is not closed")
+    if at > end or depth:
+        raise MalformedError(f"a field or group ends beyond byte {end}")
+    return found
 
 
 def _group_step(wire_type: int, depth: int) -> int:
@@ -116,7 +118,16 @@ def _group_step(wire_type: int, depth: int) -> int:
     raise MalformedError(f"wire type {wire_type} begins no field")
 
 
-def _read_varint(data: Bytes, at: int) -> tuple[int, int]:
+def read_varint(data: Bytes, at: int) -> tuple[int, int]:
+    """Return the number at ``at``, cut to 64 bits, and where it ends.
+
+    Raises:
+        MalformedError: it is longer than 10 bytes.
+        IndexError: the data end within it.
+    """
+    value = data[at]
+    if value < 0x80:
+        return value, at + 1
     value = 0
     for shift in range(0, 70, 7):
         byte = data[at]

@@ -12,6 +12,7 @@ class WrongFieldError(ValueError):
     """
 
     def __init__(self, problem: str, *path: str | int) -> None:
+        """``path`` leads to the value, outermost step first: names, and indexes of arrays."""
         super().__init__(problem)
         self.problem = problem
         self.path = path
@@ -21,6 +22,7 @@ class WrongFieldError(ValueError):
         return WrongFieldError(self.problem, *steps, *self.path)
 
     def __str__(self) -> str:
+        """Return the path, a colon, and the problem."""
         path = "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in self.path)
         return f"{path.removeprefix('.')}: {self.problem}" if path else self.problem
 
