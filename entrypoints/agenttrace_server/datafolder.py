@@ -174,7 +174,9 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 def _refuse_foreign(folder: Path) -> None:
-    strangers = [name for name in sorted(os.listdir(folder)) if name not in ("lock", "writer.lock")]
+    strangers = [
+        name for name in sorted(entry.name for entry in folder.iterdir()) if name not in ("lock", "writer.lock")
+    ]
     if any(not name.startswith(".format.json") for name in strangers):
         raise ConfigurationError(
             f"data = {str(folder)!r}: the folder is not empty and not AgentTrace's ({strangers[0]!r} is in it): "

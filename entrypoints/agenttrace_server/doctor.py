@@ -6,7 +6,6 @@ import os
 import platform
 import shutil
 import statistics
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -62,8 +61,6 @@ def examine(settings: Settings) -> Iterator[Finding]:
 
 def _python(_: Settings) -> Finding:
     found = f"{platform.python_version()} on {platform.system()} {platform.machine()}, agenttrace {__version__}"
-    if sys.version_info < (3, 11):
-        return Finding("python", Verdict.WRONG, found, "install Python 3.11 or newer")
     if platform.system() != "Linux":
         return Finding("python", Verdict.NOTE, found, "the server is made for Linux; elsewhere it is not tested")
     return Finding("python", Verdict.GOOD, found)
@@ -151,7 +148,8 @@ def _clock(settings: Settings) -> Finding:
     found = now.strftime("%Y-%m-%d %H:%M:%S UTC")
     newest = _newest_ns(settings.data)
     if now.year < 2025:
-        return Finding("clock", Verdict.WRONG, found, "set the clock: spans are filed by time (timedatectl set-ntp true)")
+        advice = "set the clock: spans are filed by time (timedatectl set-ntp true)"
+        return Finding("clock", Verdict.WRONG, found, advice)
     if newest - time.time_ns() > 60_000_000_000:
         return Finding(
             "clock", Verdict.WRONG, f"{found}, but the data folder was written to later than that",
@@ -184,7 +182,8 @@ def _open_files(_: Settings) -> Finding:
 
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft < 4096 and soft != resource.RLIM_INFINITY:
-        return Finding("open files", Verdict.NOTE, f"at most {soft}", f"ulimit -n {min(hard, 65536)} allows more senders")
+        advice = f"ulimit -n {min(hard, 65536)} allows more senders"
+        return Finding("open files", Verdict.NOTE, f"at most {soft}", advice)
     return Finding("open files", Verdict.GOOD, f"at most {soft}")
 
 

@@ -86,8 +86,8 @@ class QuerySettings(_Section):
 class WriteSettings(_Section):
     """How acknowledged spans become files."""
 
-    flush_bytes: Size = Field(256 * 2**20, ge=2**16, description="write files once this much has been received")
-    flush_age: Duration = Field(60.0, gt=0, description="write files once the oldest span has waited this long")
+    flush_bytes: Size = Field(128 * 2**20, ge=2**16, description="write files once this much has been received")
+    flush_age: Duration = Field(10.0, gt=0, description="write files once the oldest span has waited this long")
 
 
 class CompactSettings(_Section):

@@ -23,9 +23,7 @@ from agenttrace_server.settings import Settings
 
 CONFIG_FILE = Path("agenttrace.toml")
 ENV_PREFIX = "AGENTTRACE_"
-CLIENT_VARIABLES = frozenset(
-    f"{ENV_PREFIX}{name}" for name in ("API", "API_KEY", "ENDPOINT", "CORPORA", "CONFIG")
-)
+CLIENT_VARIABLES = frozenset(f"{ENV_PREFIX}{name}" for name in ("API", "API_KEY", "ENDPOINT", "CORPORA", "CONFIG"))
 """Variables that are not settings: the client's, the tests', and the name of the configuration file."""
 
 
@@ -99,7 +97,9 @@ def _from_file(config: Path | None, environ: Mapping[str, str]) -> dict[str, _Gi
 
 def _from_environment(environ: Mapping[str, str]) -> dict[str, _Given]:
     fields = {variable_of(key): (key, field) for key, field in known_keys()}
-    ours = {name: text for name, text in environ.items() if name.startswith(ENV_PREFIX) and name not in CLIENT_VARIABLES}
+    ours = {
+        name: text for name, text in environ.items() if name.startswith(ENV_PREFIX) and name not in CLIENT_VARIABLES
+    }
     _refuse_unknown(ours, fields, "the environment")
     return {
         fields[name][0]: _Given(_typed(text, fields[name][1], name), f"environment {name}")
@@ -131,7 +131,9 @@ def _refuse_unknown(given: Iterable[str], known: Iterable[str], where: str) -> N
     names = list(known)
     wrong = [name for name in given if name not in names]
     if wrong:
-        raise ConfigurationError("\n".join(f"{where}: {name} is not a setting{_nearest(name, names)}" for name in wrong))
+        raise ConfigurationError(
+            "\n".join(f"{where}: {name} is not a setting{_nearest(name, names)}" for name in wrong)
+        )
 
 
 def _nearest(name: str, known: list[str]) -> str:

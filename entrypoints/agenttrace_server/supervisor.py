@@ -20,7 +20,7 @@ from agenttrace_server import datafolder
 from agenttrace_server.datafolder import Endpoints
 from agenttrace_server.settings import Settings
 from agenttrace_server.supervisor_child import Assignment, Role
-from agenttrace_server.supervisor_sockets import authority, listen, port_of, reserve
+from agenttrace_server.supervisor_sockets import listen, port_of, reachable, reserve
 
 EXIT_CONFIGURATION = 2
 """A process that ends with this cannot be helped by starting it again."""
@@ -61,9 +61,9 @@ class Ports:
     def endpoints(self, settings: Settings) -> Endpoints:
         """Return where callers reach them."""
         return Endpoints(
-            api=f"http://{authority(settings.query.host, port_of(self.api))}",
-            otlp_http=f"http://{authority(settings.ingest.host, port_of(self.otlp_http))}",
-            otlp_grpc=authority(settings.ingest.host, port_of(self.otlp_grpc)),
+            api=f"http://{reachable(settings.query.host, port_of(self.api))}",
+            otlp_http=f"http://{reachable(settings.ingest.host, port_of(self.otlp_http))}",
+            otlp_grpc=reachable(settings.ingest.host, port_of(self.otlp_grpc)),
         )
 
     def applied_to(self, settings: Settings) -> Settings:
@@ -143,7 +143,8 @@ class Supervisor:
             child.ready = False
             child.restarts += 1
             self._tell_status()
-            pause = _FIRST_PAUSE_S if time.monotonic() - started > _HEALTHY_AFTER_S else min(2 * pause, _LONGEST_PAUSE_S)
+            was_healthy = time.monotonic() - started > _HEALTHY_AFTER_S
+            pause = _FIRST_PAUSE_S if was_healthy else min(2 * pause, _LONGEST_PAUSE_S)
             _log.warning("restarting", part=child.role, exit_code=code, pause_s=pause)
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._stopping.wait(), pause)

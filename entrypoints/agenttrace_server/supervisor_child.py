@@ -16,6 +16,8 @@ from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from typing import Any
 
+from agenttrace_core.errors import ConfigurationError
+
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
 
@@ -49,9 +51,16 @@ class Assignment:
 
     @classmethod
     def read(cls) -> Assignment:
-        """Read one from standard input, to its end."""
-        fields = json.loads(sys.stdin.buffer.read())
-        return cls(**{**fields, "role": Role(fields["role"])})
+        """Read one from standard input, to its end.
+
+        Raises:
+            ConfigurationError: it holds something else: this process was not started by a supervisor.
+        """
+        try:
+            fields = json.loads(sys.stdin.buffer.read())
+            return cls(**{**fields, "role": Role(fields["role"])})
+        except (ValueError, TypeError, KeyError) as error:
+            raise ConfigurationError("`agenttrace child` is for `agenttrace up` alone") from error
 
     def tell_ready(self) -> None:
         """Say to the supervisor that this process serves."""

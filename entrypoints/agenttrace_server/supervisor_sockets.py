@@ -48,9 +48,13 @@ def port_of(bound: socket.socket) -> int:
 
 
 def authority(host: str, port: int) -> str:
-    """Return ``host:port`` as URLs have it, IPv6 addresses in brackets; any address is given as loopback's."""
-    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
+    """Return ``host:port`` as URLs have it, IPv6 addresses in brackets."""
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def reachable(host: str, port: int) -> str:
+    """Return the authority by which callers on this machine reach what is bound to ``host``."""
+    return authority({"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host), port)  # noqa: S104 - asked, not bound
 
 
 def _bind(key: str, host: str, port: int, *, wait_s: float, share: bool = False) -> socket.socket:
@@ -80,6 +84,7 @@ def _bind(key: str, host: str, port: int, *, wait_s: float, share: bool = False)
 def _unusable(key: str, host: str, port: int, error: OSError) -> ConfigurationError:
     if error.errno == errno.EADDRINUSE:
         return ConfigurationError(
-            f"{key}: port {port} of {host} is taken by another program: stop that one, or choose another port (0 is any)"
+            f"{key}: port {port} of {host} is taken by another program: stop that one, or choose another port "
+            "(0 is any)"
         )
     return ConfigurationError(f"{key}: {authority(host, port)} cannot be bound: {error.strerror}")

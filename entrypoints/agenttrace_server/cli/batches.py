@@ -103,9 +103,7 @@ def _split(resource: dict[str, Any]) -> list[dict[str, Any]]:
     bare = {key: value for key, value in resource.items() if key not in ("scopeSpans", "scope_spans")}
     if len(scopes) > 1:
         return [{**bare, "scopeSpans": [scope]} for scope in scopes]
-    return [
-        {**bare, "scopeSpans": [{**scope, "spans": [span]}]} for scope in scopes for span in _list(scope, "spans")
-    ]
+    return [{**bare, "scopeSpans": [{**scope, "spans": [span]}]} for scope in scopes for span in _list(scope, "spans")]
 
 
 def _list(message: object, *names: str) -> list[Any]:

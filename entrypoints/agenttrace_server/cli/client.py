@@ -55,7 +55,8 @@ class Server:
         found = read_endpoints(folder)
         if found is None:
             raise ConfigurationError(
-                f"no server runs on {folder}: start one with `agenttrace up`, or say where it is with --api or AGENTTRACE_API"
+                f"no server runs on {folder}: start one with `agenttrace up`, "
+                "or say where it is with --api or AGENTTRACE_API"
             )
         return cls(found.api, f"{found.otlp_http}/v1/traces")
 

@@ -19,23 +19,16 @@ _DURATIONS = {"write.flush_age", "compact.interval", "compact.grace"}
 @click.option("--describe", is_flag=True, help="Also say what each setting means, and its variable.")
 def config_command(config: Path | None, data: Path | None, describe: bool) -> None:
     """Show the settings in force, and where each came from. Secrets are never shown."""
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
+    from agenttrace_server.cli import terminal
     from agenttrace_server.settings_sources import known_keys, variable_of
 
     resolved = resolve_server(config=config, data=data)
-    table = Table(box=None, pad_edge=False)
-    for heading in ("setting", "value", "from", *(("variable", "meaning") if describe else ())):
-        table.add_column(heading, overflow="fold")
+    table = terminal.table("setting", "value", "from", *(("variable", "meaning") if describe else ()))
     for key, field in known_keys():
         row = [key, _shown(key, resolved.settings), resolved.origins.get(key, "default")]
         more = [variable_of(key), field.description or ""] if describe else []
-        table.add_row(*(Text(cell) for cell in (*row, *more)))
-    console = Console()
-    # Without a terminal the table must not be folded at 80 columns: it is read by grep.
-    console.print(table, width=None if console.is_terminal else 1000, soft_wrap=not console.is_terminal)
+        table.add_row(*(terminal.cell(text) for text in (*row, *more)))
+    terminal.console().print(table)
 
 
 def _shown(key: str, settings: Settings) -> str:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
-from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -19,17 +18,13 @@ if TYPE_CHECKING:
 
 @click.command("demo")
 @server_options
-def demo_command(
-    config: Path | None, data: Path | None, host: str | None, port: int | None, otlp_port: int | None, grpc_port: int | None
-) -> None:
+def demo_command(**options: Any) -> None:
     """Start the server, send it a few agent traces, and say how to look at them. Ctrl-C ends it."""
     from agenttrace_server.cli.up import welcome
     from agenttrace_server.logging import configure
     from agenttrace_server.supervisor import supervise
 
-    settings = resolve_server(
-        config=config, data=data, host=host, port=port, otlp_port=otlp_port, grpc_port=grpc_port
-    ).settings
+    settings = resolve_server(**options).settings
     configure(settings.log.level, "demo")
 
     def ready(endpoints: Endpoints) -> None:

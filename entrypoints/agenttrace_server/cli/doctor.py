@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from typing import Any
 
 import click
 
@@ -13,16 +13,12 @@ _STYLES = {"good": "green", "note": "yellow", "wrong": "bold red"}
 
 @click.command("doctor")
 @server_options
-def doctor_command(
-    config: Path | None, data: Path | None, host: str | None, port: int | None, otlp_port: int | None, grpc_port: int | None
-) -> int:
+def doctor_command(**options: Any) -> int:
     """Check this machine and the data folder, and say what to mend. Exits with 1 if something is wrong."""
     from agenttrace_server.cli.terminal import cell, console
     from agenttrace_server.doctor import Verdict, examine
 
-    settings = resolve_server(
-        config=config, data=data, host=host, port=port, otlp_port=otlp_port, grpc_port=grpc_port
-    ).settings
+    settings = resolve_server(**options).settings
     screen = console()
     wrong = 0
     for finding in examine(settings):

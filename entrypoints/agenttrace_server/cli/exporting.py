@@ -66,7 +66,7 @@ def _one_line(body: bytes) -> bytes:
 @contextmanager
 def _opened(output: Path | None) -> Iterator[IO[bytes]]:
     if output is None:
-        yield click.get_binary_stream("stdout")
+        yield sys.stdout.buffer
         return
     # Beside its place until it is whole: an export cut short must not look like one.
     partial = output.with_name(f"{output.name}.partial")

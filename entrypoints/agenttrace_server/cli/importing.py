@@ -168,5 +168,3 @@ def _summarise(tally: Tally, seconds: float, readable: bool) -> None:
     for reason, spans in tally.refused.most_common():
         table.add_row(f"{spans:,}" if spans else "?", terminal.cell(tally.places[reason]), terminal.cell(reason))
     screen.print(table)
-
-

@@ -45,9 +45,9 @@ class _LazyGroup(click.Group):
         module = _HIDDEN.get(cmd_name) or _COMMANDS.get(cmd_name, (None,))[0]
         if module is None:
             return None
-        found = getattr(import_module(f"agenttrace_server.cli.{module}"), f"{cmd_name.replace('-', '_')}_command")
-        assert isinstance(found, click.Command)
-        return found
+        home = import_module(f"agenttrace_server.cli.{module}")
+        command: click.Command = getattr(home, f"{cmd_name.replace('-', '_')}_command")
+        return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):

@@ -71,7 +71,7 @@ def child_command(role: str) -> None:
     if assignment.role != role:
         raise ConfigurationError(f"this is for `agenttrace up` alone: run `agenttrace {role}` instead")
     die_with(assignment.parent)
-    from agenttrace_server.composition import run_child
+    from agenttrace_server.composition_place import run_child
 
     run_child(assignment)
 
@@ -85,9 +85,7 @@ def _run_alone(
     otlp_port: int | None = None,
     grpc_port: int | None = None,
 ) -> None:
-    from agenttrace_server.composition import run_alone
+    from agenttrace_server.composition_place import run_alone
 
-    resolved = resolve_server(
-        config=config, data=data, host=host, port=port, otlp_port=otlp_port, grpc_port=grpc_port
-    )
+    resolved = resolve_server(config=config, data=data, host=host, port=port, otlp_port=otlp_port, grpc_port=grpc_port)
     run_alone(role, resolved.settings)

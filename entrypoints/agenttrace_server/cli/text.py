@@ -9,10 +9,10 @@ _ELLIPSIS = "…"
 
 
 def plain(text: object, limit: int = 400) -> str:
-    """Return ``text`` as one line without anything that a terminal would obey, at most ``limit`` characters.
+    r"""Return ``text`` as one line without anything that a terminal would obey, at most ``limit`` characters.
 
     Control characters (C0, C1), and formats that reorder or hide text (bidi marks, zero-width
-    characters except joiners, tags), become visible as ``\\x1b`` or ``\\u202e``.
+    characters except joiners, tags), become visible as ``\x1b`` or ``\u202e``.
     """
     shown = "".join(_visible(char) for char in str(text)[: limit + 1])
     return shown if len(shown) <= limit else shown[: limit - 1] + _ELLIPSIS

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -38,7 +39,7 @@ def trace_command(
     with Client(Server.find(api, data=data, config=config)) as client:
         path = f"/api/v1/traces/{_full_id(client, trace_id)}"
         if otlp:
-            click.get_binary_stream("stdout").write(client.get_bytes(path, format="otlp") + b"\n")
+            sys.stdout.buffer.write(client.get_bytes(path, format="otlp") + b"\n")
             return
         summary = client.get(path, limit=1)["summary"]
         spans = list(client.pages(path, limit=limit, page=1000, items="spans"))
@@ -83,7 +84,8 @@ def _print(summary: dict[str, Any], spans: list[dict[str, Any]]) -> None:
         screen.print(_line(branch, first, length, width, deepest), overflow="ellipsis", no_wrap=True, crop=True)
         message = branch.span.get("status_message") if branch.span else None
         if message:
-            screen.print(f"{_guide(branch.last, deepest, below=True)}  {plain(message, 200)}", style="red", no_wrap=True)
+            guide = _guide(branch.last, deepest, below=True)
+            screen.print(f"{guide}  {plain(message, 200)}", style="red", no_wrap=True, overflow="ellipsis", crop=True)
     if len(spans) < total:
         screen.print(f"… {total - len(spans):,} more spans: --limit {total}", style="dim")
 
@@ -114,10 +116,10 @@ def _guide(last: tuple[bool, ...], deepest: int, *, below: bool = False) -> str:
     """Draw the lines that lead to a span. Of a chain deeper than ``deepest`` only the end is drawn, after its depth."""
     shown = last[-deepest:]
     head = f"[{len(last)}] " if len(last) > deepest else ""
-    *above, own = shown or (None,)
+    if not shown:
+        return ""
+    *above, own = shown
     guide = head + "".join("   " if end else "│  " for end in above)
-    if own is None:
-        return guide
     if below:
         return guide + ("   " if own else "│  ")
     return guide + ("└─ " if own else "├─ ")

@@ -13,8 +13,11 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True)
 class Branch:
-    """One line of the tree. ``span`` is None for a parent that has not come; ``last`` says of each
-    level down to this one whether it is the last of its siblings."""
+    """One line of the tree.
+
+    ``span`` is None for a parent that has not come; ``last`` says of each level down to this one
+    whether it is the last of its siblings.
+    """
 
     span: dict[str, Any] | None
     span_id: str
@@ -50,9 +53,7 @@ def _walk(
         if absent:
             yield Branch(None, absent, ())
             base = (True,)
-        stack = [
-            (number, (*base[:-1], number == numbers[-1]) if base else ()) for number in reversed(numbers)
-        ]
+        stack = [(number, (*base[:-1], number == numbers[-1]) if base else ()) for number in reversed(numbers)]
         while stack:
             number, last = stack.pop()
             if number in shown:

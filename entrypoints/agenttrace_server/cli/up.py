@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -16,16 +15,12 @@ if TYPE_CHECKING:
 
 @click.command("up")
 @server_options
-def up_command(
-    config: Path | None, data: Path | None, host: str | None, port: int | None, otlp_port: int | None, grpc_port: int | None
-) -> None:
+def up_command(**options: Any) -> None:
     """Start the server: doors, writer and API, in one data folder. Ctrl-C or SIGTERM ends it in order."""
     from agenttrace_server.logging import configure
     from agenttrace_server.supervisor import supervise
 
-    settings = resolve_server(
-        config=config, data=data, host=host, port=port, otlp_port=otlp_port, grpc_port=grpc_port
-    ).settings
+    settings = resolve_server(**options).settings
     configure(settings.log.level, "up")
     supervise(settings, lambda endpoints: welcome(settings, endpoints))
 

@@ -1,0 +1,103 @@
+"""The one place where adapters, services and doors meet: what each part of a server is made of.
+
+Everything is made from ``Settings`` by synchronous providers, and opened in order by an
+``AsyncExitStack``, which closes it in the reverse order however the part ends.
+"""
+
+from __future__ import annotations
+
+from contextlib import AsyncExitStack
+from typing import TypeVar, cast
+
+from dependency_injector import containers, providers
+
+from agenttrace_adapters.filesystem import FilesystemLiveTable
+from agenttrace_core.errors import ConfigurationError
+from agenttrace_core.ports.adapter import Adapter
+from agenttrace_core.ports.catalog import MetadataStore
+from agenttrace_core.ports.index import SpanIndex
+from agenttrace_core.ports.limiter import RateLimiter
+from agenttrace_core.ports.live import LiveTable
+from agenttrace_core.ports.queue import SpanQueue
+from agenttrace_core.ports.storage import ObjectStorage
+from agenttrace_core.registry import make_adapter
+from agenttrace_server.settings import Settings
+
+RECEIPT_SECRET = "receipts"  # noqa: S105 - the name of a secret
+"""The name of the catalog's secret with which receipts are signed."""
+
+A = TypeVar("A", bound=Adapter)
+
+
+class Adapters(containers.DeclarativeContainer):
+    """The adapters that the settings choose, one of each in a process."""
+
+    settings = providers.Dependency(instance_of=Settings)
+    queue = providers.Singleton(make_adapter, "queue", settings.provided.queue)
+    storage = providers.Singleton(make_adapter, "storage", settings.provided.storage)
+    catalog = providers.Singleton(make_adapter, "metadata", settings.provided.metadata)
+    index = providers.Singleton(make_adapter, "index", settings.provided.index)
+    limiter = providers.Singleton(make_adapter, "cache", settings.provided.cache)
+    live_folder = providers.Factory(lambda folder: folder / "live", settings.provided.data)
+    live = providers.Singleton(FilesystemLiveTable, live_folder)
+
+
+class Opened:
+    """Adapters opened as they are asked for, and closed with the stack. Asking twice opens once.
+
+    Raises, from each method:
+        ConfigurationError: a backend cannot be used as configured, or cannot be shared by processes.
+        UnavailableError: it does not answer.
+    """
+
+    def __init__(self, settings: Settings, stack: AsyncExitStack) -> None:
+        self._adapters = Adapters(settings=settings)
+        self._stack = stack
+        self._opened: set[int] = set()
+
+    async def queue(self) -> SpanQueue:
+        """The span queue."""
+        queue = cast("SpanQueue", self._adapters.queue())
+        _refuse_unshared("queue", queue.capabilities.multi_process)
+        return await self._open(queue)
+
+    async def storage(self) -> ObjectStorage:
+        """The object storage."""
+        storage = cast("ObjectStorage", self._adapters.storage())
+        _refuse_unshared("storage", storage.capabilities.multi_process)
+        return await self._open(storage)
+
+    async def catalog(self) -> MetadataStore:
+        """The catalog, and what else is metadata."""
+        catalog = cast("MetadataStore", self._adapters.catalog())
+        _refuse_unshared("metadata", catalog.capabilities.multi_process)
+        return await self._open(catalog)
+
+    async def index(self) -> SpanIndex:
+        """The span index, attached to the storage."""
+        index = cast("SpanIndex", self._adapters.index())
+        if id(index) not in self._opened:
+            index.attach(await self.storage())
+        return await self._open(index)
+
+    async def limiter(self) -> RateLimiter:
+        """The rate limiter."""
+        return await self._open(cast("RateLimiter", self._adapters.limiter()))
+
+    async def live(self) -> LiveTable:
+        """The live table that the processes of this machine share."""
+        return await self._open(cast("LiveTable", self._adapters.live()))
+
+    async def _open(self, adapter: A) -> A:
+        if id(adapter) not in self._opened:
+            self._stack.push_async_callback(adapter.aclose)
+            await adapter.open()
+            self._opened.add(id(adapter))
+        return adapter
+
+
+def _refuse_unshared(key: str, multi_process: bool) -> None:
+    if not multi_process:
+        raise ConfigurationError(
+            f"{key}: this backend lives within one process, and a server is several: choose one that they can share"
+        )

@@ -1,0 +1,73 @@
+"""The figures of a process without a port: kept in a small file, which the API's ``/metrics`` adds to its own."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+
+from agenttrace_core.ports.metrics import Meter
+
+_EVERY_S = 2.0
+_SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
+FOLDER = "metrics"
+
+
+class FileMeter(Meter):
+    """Turns what a service tells into Prometheus figures, by the names that it uses.
+
+    Args:
+        part: begins every name, after ``agenttrace_``.
+    """
+
+    def __init__(self, part: str) -> None:
+        self._prefix = f"agenttrace_{part}"
+        self._registry = CollectorRegistry()
+        self._counters: dict[str, Counter] = {}
+        self._gauges: dict[str, Gauge] = {}
+        self._histograms: dict[str, Histogram] = {}
+
+    def count(self, name: str, amount: float = 1.0) -> None:
+        """As of ``Meter``."""
+        if name not in self._counters:
+            self._counters[name] = Counter(f"{self._prefix}_{name}", _words(name), registry=self._registry)
+        self._counters[name].inc(amount)
+
+    def gauge(self, name: str, value: float) -> None:
+        """As of ``Meter``."""
+        if name not in self._gauges:
+            self._gauges[name] = Gauge(f"{self._prefix}_{name}", _words(name), registry=self._registry)
+        self._gauges[name].set(value)
+
+    def observe(self, name: str, value: float) -> None:
+        """As of ``Meter``."""
+        if name not in self._histograms:
+            self._histograms[name] = Histogram(
+                f"{self._prefix}_{name}", _words(name), registry=self._registry, buckets=_SECONDS
+            )
+        self._histograms[name].observe(value)
+
+    async def keep_in(self, path: Path) -> None:
+        """Write the figures to ``path`` every two seconds, until cancelled."""
+        path.parent.mkdir(exist_ok=True)
+        fresh = path.with_suffix(".new")
+        while True:
+            fresh.write_bytes(generate_latest(self._registry))
+            fresh.replace(path)
+            await asyncio.sleep(_EVERY_S)
+
+
+def figures(data: Path) -> bytes:
+    """Return the figures that the other processes of a data folder last wrote, in Prometheus' text format."""
+    found: list[bytes] = []
+    for path in sorted((data / FOLDER).glob("*.prom")):
+        try:
+            found.append(path.read_bytes())
+        except OSError:
+            continue  # its process has just ended
+    return b"".join(found)
+
+
+def _words(name: str) -> str:
+    return name.replace("_", " ").capitalize()

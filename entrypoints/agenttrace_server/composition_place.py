@@ -1,0 +1,109 @@
+"""Where a part of a server runs: in a process of its own, supervised or alone."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import socket
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+
+import structlog
+import uvloop
+
+from agenttrace_core.errors import AgentTraceError, ConfigurationError
+from agenttrace_server import datafolder
+from agenttrace_server.logging import configure
+from agenttrace_server.settings import Settings
+from agenttrace_server.supervisor_child import Assignment, Role
+
+_NICE = {Role.WRITE: 5, Role.COMPACT: 10}
+"""Who steps back for whom: work behind can wait, an acknowledgement and an answer cannot."""
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """What a part knows of where it runs.
+
+    ``listener`` is a bound socket that it was given, None if it has to bind its own. ``on_ready``
+    is to be called once it serves. ``stop`` is set when it is to end.
+    """
+
+    listener: socket.socket | None = None
+    on_ready: Callable[[], None] = lambda: None
+    supervised: bool = False
+    stop: asyncio.Event = field(default_factory=asyncio.Event)
+
+
+def run_child(assignment: Assignment) -> None:
+    """Run a part for its supervisor, until SIGTERM."""
+    settings = Settings.model_validate(assignment.settings)
+    listener = socket.socket(fileno=assignment.listener) if assignment.listener >= 0 else None
+    _run(assignment.role, settings, Place(listener, assignment.tell_ready, supervised=True))
+
+
+def run_alone(role: Role, settings: Settings) -> None:
+    """Run a part by itself, until SIGTERM or Ctrl-C.
+
+    Raises:
+        ConfigurationError: the data folder, or a backend, cannot be used.
+    """
+    datafolder.check(settings.data)
+    datafolder.mark(settings.data)
+    _run(role, settings, Place(on_ready=lambda: structlog.get_logger().info("ready", part=role)))
+
+
+def _run(role: Role, settings: Settings, place: Place) -> None:
+    configure(settings.log.level, role)
+    os.nice(_NICE.get(role, 0))
+    main = _main_of(role)
+    try:
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            runner.run(_until_stopped(main(settings, place), place))
+    except Exception as error:  # noqa: BLE001 - the last place where it can be told in the form of the log
+        cause = _innermost(error)
+        if isinstance(cause, ConfigurationError):
+            raise cause from None
+        _tell_end(role, cause)
+        raise SystemExit(1) from None
+
+
+def _main_of(role: Role) -> Callable[[Settings, Place], Awaitable[None]]:
+    # Each part imports what it needs alone: the doors have no use for DuckDB, nor the writer for gRPC.
+    if role is Role.INGEST:
+        from agenttrace_server.composition_doors import run_ingest
+
+        return run_ingest
+    if role is Role.QUERY:
+        from agenttrace_server.composition_query import run_query
+
+        return run_query
+    if role is Role.COMPACT:
+        from agenttrace_server.composition_compact import run_compact
+
+        return run_compact
+    from agenttrace_server.composition_writer import run_write
+
+    return run_write
+
+
+async def _until_stopped(part: Awaitable[None], place: Place) -> None:
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, place.stop.set)
+    await part
+
+
+def _innermost(error: BaseException) -> BaseException:
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error
+
+
+def _tell_end(role: Role, error: BaseException) -> None:
+    log = structlog.get_logger()
+    if isinstance(error, AgentTraceError):
+        log.error("ended", part=role, kind=error.kind, reason=str(error))
+    else:
+        log.error("ended by a defect", part=role, exc_info=error)

@@ -1,0 +1,84 @@
+"""What the writer and the compactor are made of."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Coroutine
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Any
+
+import structlog
+
+from agenttrace_core.services.write import WriteConfig, WriteService
+from agenttrace_server.composition import Opened
+from agenttrace_server.composition_meter import FOLDER, FileMeter
+from agenttrace_server.composition_place import Place
+from agenttrace_server.datafolder import writer_lock
+from agenttrace_server.settings import Settings
+
+_DRAIN_S = 25.0
+_BURIAL_S = 5.0
+"""How long the lock of a writer that was killed may still be held."""
+
+
+async def run_write(settings: Settings, place: Place) -> None:
+    """Make acknowledged spans readable and write them into files, until told to stop; then write the rest.
+
+    Raises:
+        ConfigurationError: another writer is at work on the folder, or the queue lost records.
+        WatermarkConflictError: another writer has committed.
+    """
+    async with AsyncExitStack() as stack:
+        lock = stack.enter_context(writer_lock(settings.data))
+        await asyncio.to_thread(lock.acquire, wait_s=_BURIAL_S)
+        opened = Opened(settings, stack)
+        meter = FileMeter("write")
+        service = WriteService(
+            queue=await opened.queue(),
+            catalog=await opened.catalog(),
+            storage=await opened.storage(),
+            live=await opened.live(),
+            index=await opened.index(),
+            config=write_config(settings),
+            meter=meter,
+        )
+
+        async def tell_ready() -> None:
+            place.on_ready()
+
+        async with _beside(meter.keep_in(settings.data / FOLDER / "write.prom")):
+            await _until_drained(asyncio.create_task(service.run(tell_ready)), service, place)
+
+
+def write_config(settings: Settings) -> WriteConfig:
+    """Return the writer's sizes and times."""
+    return WriteConfig(flush_bytes=settings.write.flush_bytes, flush_age_s=settings.write.flush_age)
+
+
+async def _until_drained(writing: asyncio.Task[None], service: WriteService, place: Place) -> None:
+    stopping = asyncio.create_task(place.stop.wait())
+    try:
+        await asyncio.wait({writing, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        if not writing.done():
+            service.drain()
+            await asyncio.wait({writing}, timeout=_DRAIN_S)
+        if not writing.done():
+            # Nothing is lost: what is not in files is in the queue, and is read from there next time.
+            structlog.get_logger().warning("stopping before all is in files", after_s=_DRAIN_S)
+            writing.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await writing
+    finally:
+        stopping.cancel()
+
+
+@asynccontextmanager
+async def _beside(work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
+    """Have something go on for the length of a block."""
+    task = asyncio.create_task(work)
+    try:
+        yield
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)

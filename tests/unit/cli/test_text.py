@@ -1,0 +1,52 @@
+"""Text from strangers on a terminal."""
+
+from __future__ import annotations
+
+import io
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from rich.console import Console
+
+from agenttrace_server.cli.terminal import cell
+from agenttrace_server.cli.text import duration, plain
+
+
+@given(st.text())
+def test_nothing_that_a_terminal_obeys_comes_through(text: str) -> None:
+    """Lost: a span's name clears the screen, changes the title or hides what follows."""
+    shown = plain(text)
+    assert all(char.isprintable() or char == "\u200d" for char in shown)
+    assert len(shown) <= 400
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("\x1b[2J\x1b]0;pwned\x07", r"\x1b[2J\x1b]0;pwned\x07"),
+        ("a\nb\r\tc", "a⏎b␍ c"),
+        ("abc\u202etxt.exe", r"abc\u202etxt.exe"),
+        ("\ud800", r"\ud800"),
+        ("👩\u200d🔬 déjà 日本", "👩\u200d🔬 déjà 日本"),
+    ],
+)
+def test_what_is_hidden_becomes_visible(text: str, shown: str) -> None:
+    """Lost: a name that looks like another one."""
+    assert plain(text) == shown
+
+
+def test_markup_is_text() -> None:
+    """Lost: a span's name makes a link, or breaks the table by unbalanced brackets."""
+    screen = io.StringIO()
+    Console(width=80, file=screen).print(cell("[red]x[/bold] [link=http://evil]y"))
+    assert "[red]x[/bold] [link=http://evil]y" in screen.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("nanoseconds", "shown"),
+    [(None, "-"), (0, "0 µs"), (-5_000_000, "-5 ms"), (1_240_000_000, "1.24 s"), (10**13, "2.8 h")],
+)
+def test_durations_read_well(nanoseconds: int | None, shown: str) -> None:
+    """Lost: a missing or negative duration ends the listing."""
+    assert duration(nanoseconds) == shown
