@@ -8,6 +8,7 @@ import tempfile
 import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
+from typing import Any
 
 import click
 from rich.console import Console
@@ -70,7 +71,7 @@ def main(
     console = Console()
     other = Other(*against) if against else None
     with tempfile.TemporaryDirectory(prefix="agenttrace-benchmark-", dir=base, ignore_cleanup_errors=True) as scratch:
-        given = {
+        given: dict[str, Any] = {
             "rate": rate, "library_spans": library_spans,
             **dict.fromkeys(("ack_s", "sustain_s", "soak_s", "search_s") if seconds else (), seconds),
         }  # fmt: skip

@@ -23,7 +23,7 @@ TRACES = SPANS // SPANS_PER_TRACE
 _Bytes = npt.NDArray[np.uint8]
 _U64 = npt.NDArray[np.uint64]
 
-_PROSE_BYTES = 24_000_000
+_PROSE_BYTES, _PROSE_BYTES_A_TEMPLATE = 24_000_000, 3_000_000
 _INPUT_BYTES, _OUTPUT_BYTES = 530, 230  # medians of a log-normal spread
 _RESPONSE_ID_BYTES = 12
 _NAMES = ("invoke_agent planner", "chat gpt-4o", "execute_tool search", "chat gpt-4o-mini")
@@ -84,7 +84,7 @@ class Bodies:
         skeleton = _Skeleton(rng, spans_per_trace)
         self.length = len(skeleton.data)
         self.layout = skeleton.layout(head)
-        text = np.frombuffer(prose(rng, _PROSE_BYTES), dtype=np.uint8)
+        text = np.frombuffer(prose(rng, min(_PROSE_BYTES, count * _PROSE_BYTES_A_TEMPLATE)), dtype=np.uint8)
         self.templates = [_fill(skeleton, head, text, rng) for _ in range(count)]
 
     def patch(self, template: _Bytes, seed: int, request: int, now_ns: int) -> None:
@@ -200,12 +200,9 @@ class _Skeleton:
             ("gen_ai.response.model", "gpt-4o-2024-08-06"),
         ):
             span.add(_bytes(0x4A, _attribute(key, value)))
-        for key, least, most in (
-            ("gen_ai.usage.input_tokens", 128, 16_000),
-            ("gen_ai.usage.output_tokens", 128, 2_000),
-        ):
-            value = b"\x18" + _varint(int(rng.integers(least, most)))
-            span.add(_bytes(0x4A, _text(0x0A, key) + _bytes(0x12, value)))
+        for key, most in (("gen_ai.usage.input_tokens", 16_000), ("gen_ai.usage.output_tokens", 2_000)):
+            tokens = b"\x18" + _varint(int(rng.integers(128, most)))
+            span.add(_bytes(0x4A, _text(0x0A, key) + _bytes(0x12, tokens)))
         span.attribute("gen_ai.conversation.id", b"conv-", "digits", 9)
         span.attribute("user.id", b"user-", "digits", 5)
         span.attribute("gen_ai.response.id", b"chatcmpl-", "response", 2 * _RESPONSE_ID_BYTES)

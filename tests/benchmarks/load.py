@@ -11,6 +11,7 @@ import time
 from collections.abc import AsyncIterator, Callable
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -112,7 +113,7 @@ class Load:
             bytes_a_span=done[0]["bytes_a_span"],
         )
 
-    async def _follow(self, orders: Orders, process: asyncio.subprocess.Process) -> dict[str, object]:
+    async def _follow(self, orders: Orders, process: asyncio.subprocess.Process) -> dict[str, Any]:
         assert process.stdout is not None
         async for line in process.stdout:
             word, _, rest = line.decode().partition(" ")
@@ -121,7 +122,8 @@ class Load:
                 self.on_ack(Ack(orders.seed, int(number), int(acked_ns), receipt))
             elif word == "done":
                 await process.wait()
-                return json.loads(rest)
+                summary: dict[str, Any] = json.loads(rest)
+                return summary
         raise RuntimeError(f"sender {process.pid} ended with {await process.wait()} and no summary")
 
 

@@ -149,28 +149,26 @@ async def _all_pages(client: Client, trace_id: str, spans: int) -> float:
     deadline = time.monotonic() + 60.0
     while time.monotonic() < deadline:
         begun = time.perf_counter()
-        found: set[str] = set()
-        cursor = ""
-        while True:
-            page = await client.json(f"/api/v1/traces/{trace_id}{cursor and '?cursor=' + cursor}")
-            if page is None:
-                break
-            found |= {span["span_id"] for span in page["spans"]}
-            if not page["next_cursor"]:
-                break
-            cursor = page["next_cursor"]
-        if len(found) == spans:
+        if await _count(client, trace_id) == spans:
             return (time.perf_counter() - begun) * 1e3
         await asyncio.sleep(0.5)
-    raise RuntimeError(f"trace {trace_id} has {len(found):,} spans after a minute, not {spans:,}")
+    raise RuntimeError(f"trace {trace_id} has not its {spans:,} spans after a minute")
+
+
+async def _count(client: Client, trace_id: str) -> int:
+    """Return how many different spans all pages of a trace have."""
+    found: set[str] = set()
+    path = f"/api/v1/traces/{trace_id}"
+    page = await client.json(path)
+    while page is not None:
+        found |= {span["span_id"] for span in page["spans"]}
+        page = await client.json(f"{path}?cursor={page['next_cursor']}") if page["next_cursor"] else None
+    return len(found)
 
 
 async def _first_pages(client: Client, trace_id: str, where: str, table: Table) -> None:
-    times = []
-    for _ in range(_PAGES):
-        took, status, body = await client.timed_get(f"/api/v1/traces/{trace_id}")
-        assert status == 200
-        times.append(took)
-    table.add(f"first page, {where}: spans in it", len(json.loads(body)["spans"]), "spans")
+    path = f"/api/v1/traces/{trace_id}"
+    table.add(f"first page, {where}: spans in it", len((await client.json(path))["spans"]), "spans")
+    times = [(await client.timed_get(path))[0] for _ in range(_PAGES)]
     for quantile, value in zip((50, 95), quantiles(times, 0.5, 0.95), strict=True):
         table.add(f"first page, {where}, p{quantile}", value, "ms", "< 100")

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +50,7 @@ class Plan:
         shutil.rmtree(scratch, ignore_errors=True)
 
 
-QUICK = {
+QUICK: dict[str, Any] = {
     "rate": 20_000.0, "ack_s": 4.0, "sustain_s": 8.0, "soak_s": 10.0, "search_s": 6.0, "probe_s": 2.0,
     "library_spans": 100_000, "lookups": 200, "clients_s": 2.0, "big_trace_spans": 5_000,
     "backlog_bytes": 50_000_000, "kills": 1,

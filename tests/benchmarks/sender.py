@@ -144,7 +144,7 @@ class _Sender:
         while True:
             tries += 1
             try:
-                status, wait, receipt = await stream.exchange(memoryview(body)[self._start :])
+                status, wait, receipt = await stream.exchange(body[self._start :].data)
             except OSError:
                 status, wait = 0, _RECONNECT_S
                 stream.close()
