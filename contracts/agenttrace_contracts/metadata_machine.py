@@ -1,0 +1,180 @@
+"""The metadata store against a model: files, watermarks and letters in dictionaries."""
+
+from __future__ import annotations
+
+from typing import Any
+from uuid import UUID, uuid5
+
+import pytest
+from hypothesis import strategies as st
+from hypothesis.stateful import invariant, precondition, rule
+
+from agenttrace_contracts.base import AdapterMachine
+from agenttrace_contracts.metadata_values import QUEUE, a_file, a_letter, keys_of, replaced_rows, told
+from agenttrace_core.errors import ConflictError, WatermarkConflictError
+from agenttrace_core.model.segment import Superseded
+from agenttrace_core.ports.catalog import Advance, Commit, MetadataStore
+
+_FILES = 6
+_files = st.lists(st.integers(0, _FILES - 1), max_size=3, unique=True)
+_PARTITIONS = 2
+
+
+class MetadataMachine(AdapterMachine[MetadataStore]):
+    """Registers, commits, replaces and collects a few files, in any order, rightly and wrongly."""
+
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
+        self.states: dict[int, str] = {}
+        self.watermarks: dict[int, int] = {}
+        self.queue: UUID | None = None
+        self.superseded: list[tuple[int, int, Superseded]] = []
+        self.condemned: set[str] = set()
+        self.bodies: list[bytes] = []
+        self.letters: list[str] = []
+        self.version = self.run(self.adapter.version)
+        self.row = 0
+
+    @rule(number=st.integers(0, _FILES - 1))
+    def register(self, number: int) -> None:
+        """Announce a file, again or anew."""
+        file = a_file(number)
+        if self.states.get(number, "pending") != "pending":
+            with pytest.raises(ConflictError):
+                self.run(self.adapter.register, file.id, list(file.objects.values()))
+            return
+        self.run(self.adapter.register, file.id, list(file.objects.values()))
+        self.states[number] = "pending"
+
+    @rule(
+        files=_files,
+        superseded=st.lists(st.integers(0, _FILES - 1), max_size=2),
+        partition=st.integers(0, _PARTITIONS - 1),
+        expected_off_by=st.sampled_from([0, 0, 0, 0, 1, -1]),
+        is_other_queue=st.sampled_from([False] * 7 + [True]),
+        bodies=st.integers(0, 3),
+        has_letter=st.booleans(),
+    )
+    def commit(
+        self,
+        files: list[int],
+        superseded: list[int],
+        partition: int,
+        expected_off_by: int,
+        is_other_queue: bool,
+        bodies: int,
+        has_letter: bool,
+    ) -> None:
+        """Commit a flush; one that lost, or names a file of the wrong state, changes nothing."""
+        at = self.watermarks.get(partition, 0)
+        queue = uuid5(QUEUE, "other") if is_other_queue else QUEUE
+        rows = [(number, replaced_rows(a_file(number).id, [self.row + n])) for n, number in enumerate(superseded)]
+        self.row += len(rows)
+        commit = Commit(
+            queue, [Advance(partition, at + expected_off_by, at + 10)], [a_file(n) for n in files],
+            superseded=[s for _, s in rows],
+            bodies=[(len(self.bodies) + n).to_bytes(16, "big") for n in range(bodies)],
+            dead_letters=[a_letter(f"0-{at}-{self.row}-{self.version}", received=self.version)] if has_letter else [],
+        )  # fmt: skip
+        if expected_off_by or (self.queue or queue) != queue:
+            with pytest.raises(WatermarkConflictError):
+                self.run(self.adapter.commit, commit)
+            return
+        if not self._are(files, "pending") or not all(self.states.get(n) == "live" or n in files for n in superseded):
+            with pytest.raises(ConflictError):
+                self.run(self.adapter.commit, commit)
+            return
+        self._grow(self.run(self.adapter.commit, commit))
+        self.queue = queue
+        self.watermarks[partition] = at + 10
+        self.states |= dict.fromkeys(files, "live")
+        self.superseded += [(number, self.version, s) for number, s in rows]
+        self.bodies += commit.bodies
+        self.letters += [letter.id for letter in commit.dead_letters]
+
+    @rule(old=_files, new=_files, age=st.integers(0, 2))
+    def replace(self, old: list[int], new: list[int], age: int) -> None:
+        """Merge files, from a snapshot that may be old."""
+        version = self.version - age
+        is_stale = any(number in old and since > version for number, since, _ in self.superseded)
+        call = [a_file(n).id for n in old], [a_file(n) for n in new]
+        if is_stale or not self._are(old, "live") or not self._are(new, "pending"):
+            with pytest.raises(ConflictError):
+                self.run(lambda: self.adapter.replace(*call, version=version))
+            return
+        self._grow(self.run(lambda: self.adapter.replace(*call, version=version)))
+        self._condemn(old)
+        self.states |= dict.fromkeys(new, "live")
+
+    @rule()
+    def collect(self) -> None:
+        """Condemn all that is pending, and list what may be deleted."""
+        self._condemn([number for number, state in self.states.items() if state == "pending"])
+        self.run(lambda: self.adapter.condemned(grace_s=0))
+        found = self.run(lambda: self.adapter.condemned(grace_s=0))
+        assert sorted(o.key for o in found) == sorted(self.condemned)
+
+    @rule()
+    def collect_the_old(self) -> None:
+        """Nothing is an hour old."""
+        assert list(self.run(lambda: self.adapter.condemned(grace_s=3600))) == []
+
+    @precondition(lambda self: self.condemned)
+    @rule(data=st.data())
+    def forget(self, data: st.DataObject) -> None:
+        """Some objects were deleted."""
+        keys = data.draw(st.lists(st.sampled_from(sorted(self.condemned)), max_size=4))
+        self.run(self.adapter.forget, keys)
+        self.condemned -= set(keys)
+
+    @precondition(lambda self: self.letters)
+    @rule(data=st.data())
+    def drop_letters(self, data: st.DataObject) -> None:
+        """Some letters were replayed."""
+        ids = data.draw(st.lists(st.sampled_from(self.letters), max_size=2))
+        self.run(self.adapter.drop_dead_letters, "p0", ids)
+        self.letters = [letter_id for letter_id in self.letters if letter_id not in ids]
+
+    @precondition(lambda self: self.adapter.capabilities.durable)
+    @rule()
+    def restart(self) -> None:
+        """Close, and open another instance over the same store."""
+        self.reopen()
+
+    @precondition(lambda self: self.adapter.capabilities.multi_process)
+    @rule()
+    def go_on_elsewhere(self) -> None:
+        """Another process goes on, while this one has read something already."""
+        before, self.adapter = self.adapter, self.another()
+        self.run(before.aclose)
+
+    @invariant()
+    def says_what_the_model_says(self) -> None:
+        """One snapshot holds it all, and nothing else."""
+        snapshot = self.run(self.adapter.snapshot)
+        live = {a_file(n).id: a_file(n) for n, state in self.states.items() if state == "live"}
+        assert {file.id: file for file in snapshot.files} == live
+        assert len(snapshot.files) == len(live)
+        assert dict(snapshot.watermarks) == self.watermarks
+        assert told(snapshot.superseded) == told([s for _, _, s in self.superseded])
+        assert snapshot.version == self.version == self.run(self.adapter.version)
+
+    @invariant()
+    def remembers_what_the_model_remembers(self) -> None:
+        """What a writer asks at its start."""
+        assert self.run(self.adapter.watermarks) == (self.queue, self.watermarks)
+        assert list(self.run(self.adapter.bodies, 5)) == self.bodies[-5:]
+        letters = self.run(lambda: self.adapter.dead_letters("p0", limit=1000))
+        assert sorted(letter.id for letter in letters) == sorted(self.letters)
+
+    def _are(self, numbers: list[int], state: str) -> bool:
+        return all(self.states.get(number) == state for number in numbers)
+
+    def _grow(self, version: int) -> None:
+        assert version > self.version
+        self.version = version
+
+    def _condemn(self, numbers: list[int]) -> None:
+        self.states |= dict.fromkeys(numbers, "condemned")
+        self.condemned |= {key for number in numbers for key in keys_of(a_file(number))}
+        self.superseded = [item for item in self.superseded if item[0] not in numbers]
