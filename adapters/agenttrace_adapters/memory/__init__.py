@@ -4,9 +4,10 @@ What lives here: plain Python over dictionaries and lists, and the in-process li
 does: anything that outlives the process.
 """
 
+from agenttrace_adapters.memory.index import MemoryIndex
 from agenttrace_adapters.memory.limiter import MemoryLimiter
 from agenttrace_adapters.memory.live import MemoryLiveTable
 from agenttrace_adapters.memory.queue import MemoryQueue
 from agenttrace_adapters.memory.storage import MemoryStorage
 
-__all__ = ["MemoryLimiter", "MemoryLiveTable", "MemoryQueue", "MemoryStorage"]
+__all__ = ["MemoryIndex", "MemoryLimiter", "MemoryLiveTable", "MemoryQueue", "MemoryStorage"]
