@@ -39,7 +39,7 @@ def prose(rng: np.random.Generator, length: int) -> bytes:
 
     def draw(count: int) -> npt.NDArray[np.int64]:
         stops: npt.NDArray[np.int64] = rng.integers(0, len(_STOPS), count)
-        return _zipf(rng, len(words), count, 0.9) * len(_STOPS) + stops
+        return _zipf(rng, len(words), count, 0.85) * len(_STOPS) + stops
 
     phrases = ["".join(pieces[piece] for piece in draw(_PHRASE_WORDS).tolist()) for _ in range(_PHRASES)]
     text: list[str] = []
