@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from queue import Empty, SimpleQueue
 from threading import Thread
 
+from agenttrace_adapters.locallog.appender import PartitionAppender
 from agenttrace_adapters.locallog.record import Outgoing
 from agenttrace_core.ports.queue import Position
 
 _GROUP_BYTES = 4 << 20  # measured: from 16 MiB on the kernel spends ten times the CPU on writing back
 _GROUP_RECORDS = 4096
-
-Append = Callable[[Sequence[Outgoing]], list[Position]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,15 +24,16 @@ class _Pending:
 
 
 class GroupCommitter:
-    """Feeds a blocking ``append`` with groups. The event loop never waits for a disk.
+    """Feeds an appender with groups. The event loop never waits for a disk.
 
     While a group is synced, the next one gathers; so groups grow with the load, and a lone append
     waits for nobody. Memory is bounded by what the callers who wait hold.
     """
 
-    def __init__(self, append: Append) -> None:
-        self._append = append
+    def __init__(self, appender: PartitionAppender) -> None:
+        self._appender = appender
         self._waiting: SimpleQueue[_Pending | None] = SimpleQueue()
+        self._closing = False
         self._thread = Thread(target=self._run, name="log-committer", daemon=True)
         self._thread.start()
 
@@ -41,16 +41,23 @@ class GroupCommitter:
         """Return where the record is, once its group is durable.
 
         Raises:
-            OSError: the group could not be made durable.
+            OSError: the group could not be made durable, or the log is being closed.
         """
+        if self._closing:
+            raise OSError("the log is being closed")
         done: asyncio.Future[Position] = asyncio.get_running_loop().create_future()
         self._waiting.put(_Pending(record, done))
         return await done
 
-    def close(self) -> None:
-        """Commit what waits, and end the thread. Blocks."""
+    async def aclose(self) -> None:
+        """Commit what waits, end the thread, and close the appender."""
+        self._closing = True
         self._waiting.put(None)
+        await asyncio.to_thread(self._finish)
+
+    def _finish(self) -> None:
         self._thread.join()
+        self._appender.close()
 
     def _run(self) -> None:
         while (first := self._waiting.get()) is not None:
@@ -78,7 +85,7 @@ class GroupCommitter:
         if not group:
             return
         try:
-            outcome: list[Position] | Exception = self._append([p.record for p in group])
+            outcome: list[Position] | Exception = self._appender.append([p.record for p in group])
         except Exception as error:  # noqa: BLE001 - whatever it was, those who wait must learn of it
             outcome = error
         with suppress(RuntimeError):  # the loop is gone, and with it everybody who waited

@@ -60,11 +60,10 @@ class LogFolder:
         self.queue_id = _read_format(file)
 
     def partitions(self) -> list[Partition]:
-        """Return the partitions that are ready to be read, by number."""
+        """Return all partitions, by number, also those that are just being made."""
         with os.scandir(self.path) as entries:
             numbers = sorted(int(e.name) for e in entries if e.name.isascii() and e.name.isdigit())
-        found = (self.partition(n) for n in numbers)
-        return [p for p in found if p.end_path.exists()]
+        return [self.partition(n) for n in numbers]
 
     def partition(self, number: int) -> Partition:
         """Return one partition, whether or not it exists."""

@@ -40,14 +40,11 @@ class PublishedEnd:
         Raises:
             OSError: it could not be opened or created.
         """
-        fd = os.open(path, (os.O_RDWR | os.O_CREAT if writable else os.O_RDONLY) | os.O_CLOEXEC, 0o644)
+        if writable and (not path.exists() or path.stat().st_size < _SIZE):
+            _create(path)
+        fd = os.open(path, (os.O_RDWR if writable else os.O_RDONLY) | os.O_CLOEXEC)
         try:
-            if os.fstat(fd).st_size < _SIZE:
-                # Written, not merely extended: storing into a hole of a full disk would kill the process.
-                os.pwrite(fd, bytes(_SIZE), 0)
-                os.fsync(fd)
-            access = mmap.ACCESS_WRITE if writable else mmap.ACCESS_READ
-            return cls(mmap.mmap(fd, _SIZE, access=access))
+            return cls(mmap.mmap(fd, _SIZE, access=mmap.ACCESS_WRITE if writable else mmap.ACCESS_READ))
         finally:
             os.close(fd)
 
@@ -71,3 +68,16 @@ class PublishedEnd:
         """Unmap. Idempotent."""
         self._words.release()
         self._mapped.close()
+
+
+def _create(path: Path) -> None:
+    """Create the file whole, so that no reader maps a part of it.
+
+    Its page is written, not left a hole: storing into a hole of a full disk would kill the process.
+    """
+    temporary = path.with_name("end.new")
+    with temporary.open("wb") as file:
+        file.write(bytes(_SIZE))
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.replace(path)

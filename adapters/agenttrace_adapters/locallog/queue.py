@@ -42,8 +42,7 @@ class LocalLogQueue(SpanQueue):
         )
         self._opened = False
         self._readers: dict[int, PartitionReader] = {}
-        self._claiming = asyncio.Lock()
-        self._appender: PartitionAppender | None = None
+        self._claiming: asyncio.Task[GroupCommitter] | None = None
         self._committer: GroupCommitter | None = None
 
     @classmethod
@@ -75,13 +74,10 @@ class LocalLogQueue(SpanQueue):
     async def aclose(self) -> None:
         """Commit what is under way, and let go of the partition."""
         self._opened = False
-        async with self._claiming:
-            committer, self._committer = self._committer, None
-            appender, self._appender = self._appender, None
-            if committer is not None:
-                await asyncio.to_thread(committer.close)
-            if appender is not None:
-                await asyncio.to_thread(appender.close)
+        claiming, self._claiming, self._committer = self._claiming, None, None
+        if claiming is not None:
+            with suppress(OSError):
+                await (await claiming).aclose()
         readers, self._readers = self._readers, {}
         for reader in readers.values():
             reader.close()
@@ -97,7 +93,7 @@ class LocalLogQueue(SpanQueue):
             committer = self._committer or await self._claim()
             return await committer.append(record)
         except OSError as error:
-            raise UnavailableError(f"the log in {self._folder.path} could not be written: {error}") from error
+            raise self._unavailable(error) from error
 
     async def read(self, partition: int, offset: int, *, max_bytes: int, wait_s: float = 0.0) -> Sequence[Record]:
         """Return records of one segment file; a record that begins in another one takes another call."""
@@ -126,32 +122,46 @@ class LocalLogQueue(SpanQueue):
             await self._blocking(reader.trim, offset)
 
     async def _claim(self) -> GroupCommitter:
-        async with self._claiming:
-            if not self._opened:
-                raise UnavailableError(f"the log in {self._folder.path} is not open")
-            if self._committer is None:
-                self._appender = await asyncio.to_thread(
-                    PartitionAppender.claim, self._folder, segment_bytes=self._segment_bytes
-                )
-                self._committer = GroupCommitter(self._appender.append)
-            return self._committer
+        """Claim a partition, once for all who append; the first may hang up, and the others go on."""
+        self._must_be_open()
+        failed = self._claiming is not None and self._claiming.done() and self._claiming.exception() is not None
+        if self._claiming is None or failed:
+            self._claiming = asyncio.create_task(self._start())
+        return await asyncio.shield(self._claiming)
+
+    async def _start(self) -> GroupCommitter:
+        appender = await asyncio.to_thread(PartitionAppender.claim, self._folder, segment_bytes=self._segment_bytes)
+        self._committer = GroupCommitter(appender)
+        return self._committer
 
     def _reader(self, partition: int) -> PartitionReader | None:
+        self._must_be_open()
         return self._readers.get(partition) or self._all_readers().get(partition)
 
     def _all_readers(self) -> dict[int, PartitionReader]:
         """Return a reader for every partition there is by now."""
-        for partition in self._folder.partitions():
-            if partition.number not in self._readers:
-                self._readers[partition.number] = PartitionReader(partition, seed=self._folder.seed)
+        self._must_be_open()
+        try:
+            for partition in self._folder.partitions():
+                if partition.number not in self._readers and partition.end_path.exists():
+                    self._readers[partition.number] = PartitionReader(partition, seed=self._folder.seed)
+        except OSError as error:
+            raise self._unavailable(error) from error
         return dict(sorted(self._readers.items()))
+
+    def _must_be_open(self) -> None:
+        if not self._opened:
+            raise UnavailableError(f"the log in {self._folder.path} is not open")
 
     async def _blocking(self, function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
         """Run a function that uses the disk in a thread, and translate its errors."""
         try:
             return await asyncio.to_thread(function, *args, **kwargs)
         except OSError as error:
-            raise UnavailableError(f"the log in {self._folder.path} could not be used: {error}") from error
+            raise self._unavailable(error) from error
+
+    def _unavailable(self, error: OSError) -> UnavailableError:
+        return UnavailableError(f"the log in {self._folder.path} could not be used: {error}")
 
 
 def _parse_options(url: str, query: str) -> dict[str, int]:

@@ -29,6 +29,7 @@ class PartitionReader:
         self._durable = Durable(0, 0)
         self._bases: list[int] = []
         self._lock = Lock()
+        self._closed = False
 
     def durable(self) -> Durable:
         """Return what the appender published last. Reads memory only."""
@@ -48,6 +49,8 @@ class PartitionReader:
             OSError: the files could not be read.
         """
         with self._lock:
+            if self._closed:
+                return []
             durable = self.durable()
             while offset < durable.end:
                 base, limit = self._segment_of(offset, durable)
@@ -76,8 +79,10 @@ class PartitionReader:
             self.partition.segment(base).unlink(missing_ok=True)
 
     def close(self) -> None:
-        """Unmap the published end."""
-        self._published.close()
+        """Unmap the published end. Waits for a read that is under way; a later one returns nothing."""
+        with self._lock:
+            self._closed = True
+            self._published.close()
 
     def _segment_of(self, offset: int, durable: Durable) -> tuple[int, int]:
         """Return the first offset of the file in which to look for ``offset``, and that at which it ends."""
