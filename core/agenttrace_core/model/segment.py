@@ -36,13 +36,17 @@ class OffsetRange:
     next: int
 
 
-def file_id(queue_id: UUID, ranges: tuple[OffsetRange, ...], kind: FileKind, normaliser: str) -> UUID:
+def file_id(
+    queue_id: UUID, ranges: tuple[OffsetRange, ...], kind: FileKind, normaliser: str, attempt: int = 0
+) -> UUID:
     """Name a flushed file by what went in, so that a replay of the same records names the same file.
+
+    ``attempt`` grows where a file of that name was begun, abandoned and condemned.
 
     UUIDv5 (RFC 9562, section 5.5) in the namespace of the queue's own id.
     """
     bounds = ",".join(f"{r.partition}:{r.first}-{r.next}" for r in sorted(ranges))
-    return uuid5(queue_id, f"{bounds}/{kind}/{SEGMENT_FORMAT}/{normaliser}")
+    return uuid5(queue_id, f"{bounds}/{kind}/{SEGMENT_FORMAT}/{normaliser}/{attempt}")
 
 
 @dataclass(frozen=True, slots=True)

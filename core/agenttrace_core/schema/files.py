@@ -6,8 +6,9 @@ uncompressed Arrow IPC file, so that a reader can map it and search its sorted i
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 import pyarrow as pa
@@ -32,6 +33,38 @@ _ENCODINGS = {
     "start_ns": "DELTA_BINARY_PACKED", "duration_ns": "PLAIN", "position": "PLAIN",
     "input_tokens": "PLAIN", "output_tokens": "PLAIN",
 }  # fmt: skip
+
+
+class Sink(Protocol):
+    """Where the bytes of one object grow."""
+
+    @property
+    def stream(self) -> pa.NativeFile:
+        """To be written to."""
+        ...
+
+    def finish(self) -> pa.Buffer:
+        """Return all that was written."""
+        ...
+
+
+SinkFactory = Callable[[], Sink]
+
+
+class MemorySink:
+    """A sink in memory."""
+
+    def __init__(self) -> None:
+        self.stream = pa.BufferOutputStream()
+
+    def finish(self) -> pa.Buffer:
+        """Return all that was written."""
+        return self.stream.getvalue()
+
+
+def memory_sink() -> Sink:
+    """Open a sink in memory."""
+    return MemorySink()
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,15 +96,15 @@ class SpansFileWriter:
     pieces before it. Rows within a piece may be in any order.
     """
 
-    def __init__(self) -> None:
-        self._light_sink = pa.BufferOutputStream()
-        self._payload_sink = pa.BufferOutputStream()
+    def __init__(self, open_sink: SinkFactory = memory_sink) -> None:
+        self._light_sink = open_sink()
+        self._payload_sink = open_sink()
         self._light = pq.ParquetWriter(
-            self._light_sink, LIGHT, compression="zstd", compression_level=3, write_page_index=False,
+            self._light_sink.stream, LIGHT, compression="zstd", compression_level=3, write_page_index=False,
             use_dictionary=_SHARED_VALUES, column_encoding=_ENCODINGS, store_schema=False,
         )  # fmt: skip
         self._payload = pq.ParquetWriter(
-            self._payload_sink, PAYLOAD, compression="zstd", compression_level=3, store_schema=False,
+            self._payload_sink.stream, PAYLOAD, compression="zstd", compression_level=3, store_schema=False,
             use_dictionary=[name for name in PAYLOAD.names if name != "span"], write_statistics=False,
         )  # fmt: skip
         self._sums: list[pa.Table] = []
@@ -79,6 +112,11 @@ class SpansFileWriter:
         self._orders: list[Int64s] = []
         self._rows = 0
         self._traces = 0
+
+    @property
+    def rows(self) -> int:
+        """Rows written so far."""
+        return self._rows
 
     def write(self, rows: pa.Table) -> None:
         """Append a piece (schema ``ROWS``, at least one row)."""
@@ -103,8 +141,8 @@ class SpansFileWriter:
         self._light.close()
         self._payload.close()
         objects = {
-            "light": self._light_sink.getvalue(),
-            "payload": self._payload_sink.getvalue(),
+            "light": self._light_sink.finish(),
+            "payload": self._payload_sink.finish(),
             "traces": ipc_file(pa.concat_tables(self._sums)),
         }
         return SpansFile(objects, tuple(_joined(self._segments)), np.concatenate(self._orders))

@@ -16,6 +16,9 @@ from agenttrace_core.schema.tables import TRACES
 
 Int64s = np.ndarray[Any, np.dtype[np.int64]]
 
+_SUMMED = [
+    "parent_span_id", "name", "service", "duration_ns", "status", "session_id", "user_id", "input_tokens", "output_tokens",
+]  # fmt: skip
 _NO_SPAN = np.iinfo(np.int64).max
 _UNPLACED = np.uint16(Quality.NO_START | Quality.ABSURD_START)
 
@@ -78,7 +81,7 @@ def trace_sums(rows: pa.Table) -> pa.Table:
     """
     keys = RowKeys.of(rows)
     order = keys.order()
-    sums = sums_of_ordered(rows.take(pa.array(order)), keys.take(order))
+    sums = sums_of_ordered(rows.select(_SUMMED).take(pa.array(order)), keys.take(order))
     zeros = pa.array(np.zeros(len(sums), np.uint32))
     return _with(sums, first_row=zeros, rows=zeros)
 

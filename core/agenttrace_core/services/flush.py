@@ -9,7 +9,6 @@ from uuid import UUID
 import numpy as np
 import pyarrow as pa
 import xxhash
-from anyio import to_thread
 
 from agenttrace_core.model.segment import FileKind, Segment, SegmentFile, StoredObject, Superseded, file_id
 from agenttrace_core.normalise.rules import VERSION
@@ -38,20 +37,19 @@ class EncodedGroup:
     row_in_file: Int64s
 
 
-def encode_group(queue_id: UUID, group: LiveGroup) -> EncodedGroup:
-    """Encode a group; seals it. Takes its time: call it off the event loop."""
-    sealed = group.seal()
+def encode_group(queue_id: UUID, group: LiveGroup, sealed: SealedRows, attempt: int = 0) -> EncodedGroup:
+    """Encode a sealed group. Takes its time: call it off the event loop."""
     ranges = group.offset_ranges
     files: list[EncodedFile] = []
     row_in_file = np.zeros(0, np.int64)
     if len(sealed.rows):
         spans = encode_spans_file(sealed.rows)
         row_in_file = np.argsort(spans.order)
-        name = file_id(queue_id, ranges, FileKind.SPANS, VERSION)
+        name = file_id(queue_id, ranges, FileKind.SPANS, VERSION, attempt)
         files.append(encoded_file(name, FileKind.SPANS, 0, spans.objects, spans.segments))
     logs = group.log_rows()
     if len(logs):
-        name = file_id(queue_id, ranges, FileKind.LOGS, VERSION)
+        name = file_id(queue_id, ranges, FileKind.LOGS, VERSION, attempt)
         files.append(encoded_file(name, FileKind.LOGS, 0, {"records": encode_logs_file(logs)}, ()))
     return EncodedGroup(files, sealed, row_in_file)
 
@@ -131,8 +129,3 @@ def superseded_rows(name: UUID, light: pa.Table, rows: Int64s) -> list[Supersede
         sums = negated(trace_sums(light.filter(pa.array(mine))))
         found.append(Superseded(name, project, tuple(sorted(rows[mine].tolist())), ipc_stream(sums)))
     return found
-
-
-async def encode_off_loop(queue_id: UUID, group: LiveGroup) -> EncodedGroup:
-    """``encode_group`` on a worker thread."""
-    return await to_thread.run_sync(encode_group, queue_id, group)

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-import pyarrow as pa
-import pyarrow.parquet as pq
 from anyio import to_thread
 
 from agenttrace_core.model.segment import FileKind, SegmentFile, Snapshot
-from agenttrace_core.ports.storage import LocalObjects, ObjectStorage
+from agenttrace_core.ports.storage import ObjectStorage
 from agenttrace_core.schema.keys import UInt64s, identity_hashes
+from agenttrace_core.services.sources import open_table
 
 _COLUMNS = ["project", "trace_id", "span_id", "kind", "service", "start_ns"]
 
@@ -28,19 +27,9 @@ async def recent_identities(
         chosen.append(file)
         rows += file.rows
     for file in reversed(chosen):
-        source = await _source(storage, file.objects["light"].key)
-        add(await to_thread.run_sync(_hashes, source))
+        rows_of_file = await open_table(storage, file.objects["light"].key, _COLUMNS)
+        add(await to_thread.run_sync(identity_hashes, rows_of_file))
 
 
 def _newest_start(file: SegmentFile) -> int:
     return max(segment.max_start_ns for segment in file.segments)
-
-
-async def _source(storage: ObjectStorage, key: str) -> str | pa.BufferReader:
-    if isinstance(storage, LocalObjects):
-        return str(storage.local_path(key))
-    return pa.BufferReader(await storage.get(key))
-
-
-def _hashes(source: str | pa.BufferReader) -> UInt64s:
-    return identity_hashes(pq.read_table(source, columns=_COLUMNS, use_threads=False, partitioning=None))

@@ -11,6 +11,7 @@ import logging
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
+from itertools import count
 from uuid import UUID, uuid4
 
 import anyio
@@ -31,9 +32,9 @@ from agenttrace_core.schema.keys import UInt64s, identity_hashes
 from agenttrace_core.schema.tables import LIGHT
 from agenttrace_core.schema.traces import trace_sums
 from agenttrace_core.services.flush import (
-    EncodedGroup, commit_of, encode_off_loop, store_files, store_letters, superseded_rows,
+    EncodedGroup, commit_of, encode_group, store_files, store_letters, superseded_rows,
 )  # fmt: skip
-from agenttrace_core.services.live_group import LiveGroup
+from agenttrace_core.services.live_group import LiveGroup, SealedRows
 from agenttrace_core.services.memory_of_writes import BodyMemory, IdentityFilter
 from agenttrace_core.services.recent import recent_identities
 from agenttrace_core.services.tail import Batch, Tail, check_queue, decode
@@ -42,6 +43,7 @@ _log = logging.getLogger(__name__)
 
 _POLL_S = 0.01
 _RETRY_S = 1.0
+_ATTEMPTS = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +63,7 @@ class WriteConfig:
 
     flush_bytes: int = 128 << 20
     flush_age_s: float = 10.0
-    chunk_bytes: int = 16 << 20
+    chunk_bytes: int = 8 << 20
     chunk_interval_s: float = 0.1
     dedupe_spans: int = 4_000_000
     dedupe_reload_spans: int = 1_000_000
@@ -262,9 +264,8 @@ class WriteService:
         async with self._changing:
             group = self._sealed = self._current
             self._current = LiveGroup()
-        encoded = await encode_off_loop(self._queue.queue_id, group)
-        self._failpoint("encoded")
-        await self._until_available(lambda: store_files(encoded.files, self._catalog, self._storage))
+            sealed = group.seal()
+        encoded = await self._store(group, sealed)
         self._failpoint("stored")
         await self._until_available(lambda: self._commit(group, encoded))
         self._failpoint("committed")
@@ -275,9 +276,24 @@ class WriteService:
         self._meter.count("written_bytes_total", sum(f.file.size for f in encoded.files))
         self._meter.count("written_files_total", len(encoded.files))
 
+    async def _store(self, group: LiveGroup, sealed: SealedRows) -> EncodedGroup:
+        """Encode a group and put its files, under another name where one was abandoned by a writer before us."""
+        for attempt in count():
+            encoded = await to_thread.run_sync(encode_group, self._queue.queue_id, group, sealed, attempt)
+            self._failpoint("encoded")
+            try:
+                await self._until_available(lambda e=encoded: store_files(e.files, self._catalog, self._storage))
+            except ConflictError as conflict:
+                if attempt == _ATTEMPTS:
+                    raise
+                _log.info("a file of that name was abandoned; taking another", extra={"reason": str(conflict)})
+            else:
+                return encoded
+        raise AssertionError("count() does not end")
+
     async def _commit(self, group: LiveGroup, encoded: EncodedGroup) -> None:
         letters = await store_letters(group, self._storage)
-        while True:
+        for attempt in count():
             async with self._changing:
                 await self._follow_catalog()
                 commit = commit_of(self._queue.queue_id, group, encoded, letters)
@@ -287,6 +303,8 @@ class WriteService:
                 except WatermarkConflictError:
                     raise
                 except ConflictError as conflict:
+                    if attempt == _ATTEMPTS:
+                        raise
                     # A file with a superseded row was compacted away between our look and our commit.
                     _log.info("the catalog moved on; looking again", extra={"error": str(conflict)})
                     self._snapshot = replace(self._snapshot, version=-1)

@@ -1,0 +1,203 @@
+"""Compaction: many small files into few, each span once, and the deletion of what nothing names any more.
+
+A merge reads its inputs side by side, in the order they are all sorted by, a piece at a time: what it
+holds in memory is a few row groups of each input, whatever their size.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from uuid import uuid4
+
+import anyio
+import pyarrow as pa
+from anyio import to_thread
+
+from agenttrace_core.errors import ConflictError, UnavailableError
+from agenttrace_core.model.segment import WINDOW_NS, FileKind, SegmentFile, Snapshot, Superseded
+from agenttrace_core.ports.catalog import MetadataStore
+from agenttrace_core.ports.metrics import Meter, NoMeter
+from agenttrace_core.ports.storage import ObjectStorage
+from agenttrace_core.query.settle import winners
+from agenttrace_core.schema.files import SinkFactory, SpansFileWriter, encode_logs_file, memory_sink
+from agenttrace_core.schema.tables import LOGS
+from agenttrace_core.services.flush import EncodedFile, encoded_file, store_files
+from agenttrace_core.services.merge_input import MergeInput, pieces
+from agenttrace_core.services.sources import open_table
+
+_log = logging.getLogger(__name__)
+
+_NS = 1_000_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class CompactConfig:
+    """When files are merged, and how long dead ones are kept.
+
+    Attributes:
+        fan_in: files of one level and window that are merged at once.
+        max_file_bytes: bytes that a merged file should not exceed.
+        settle_s: seconds after a window's end at which its files are merged whatever their number.
+        grace_s: seconds that a dead file is kept, longer than the longest query.
+        interval_s: seconds between two looks at the catalog.
+        piece_rows: rows that a merge holds in memory at once, if no trace has more.
+    """
+
+    fan_in: int = 16
+    max_file_bytes: int = 1 << 30
+    settle_s: float = 600.0
+    grace_s: float = 300.0
+    interval_s: float = 1.0
+    piece_rows: int = 16_384
+
+
+def plan(snapshot: Snapshot, config: CompactConfig, now_ns: int) -> Sequence[SegmentFile]:
+    """Choose the files of the next merge, oldest window first; empty if none is worth it.
+
+    Files are merged with others of their window: as soon as there are ``fan_in`` of one level, and
+    all that fit into one when the window is over.
+    """
+    groups: dict[tuple[FileKind, int, int], list[SegmentFile]] = {}
+    for file in snapshot.files:
+        window = main_window(file)
+        over = now_ns > window + WINDOW_NS + config.settle_s * _NS
+        groups.setdefault((file.kind, window, -1 if over else file.level), []).append(file)
+    for (_, _, level), files in sorted(groups.items(), key=lambda item: item[0][1:]):
+        chosen = _fitting(files, config)
+        if len(chosen) >= (2 if level == -1 else config.fan_in):
+            return chosen
+    return ()
+
+
+def main_window(file: SegmentFile) -> int:
+    """Return the window that most of a file's rows belong to; 0 for a file without segments."""
+    return max(file.segments, key=lambda s: (s.rows, s.window)).window if file.segments else 0
+
+
+def _fitting(files: list[SegmentFile], config: CompactConfig) -> list[SegmentFile]:
+    chosen: list[SegmentFile] = []
+    size = 0
+    for file in sorted(files, key=lambda f: f.size):
+        if len(chosen) == config.fan_in or size + file.size > config.max_file_bytes:
+            break
+        chosen.append(file)
+        size += file.size
+    return chosen
+
+
+def _no_failpoint(name: str) -> None:
+    del name
+
+
+class CompactService:
+    """Runs compaction and collection over ports alone. Several may run: the catalog lets one of two win.
+
+    Args:
+        catalog: says which files there are, and which replace them.
+        storage: where they are.
+        config: sizes and times.
+        open_sink: where a merged object grows; by default in memory.
+        meter: what is told while it works.
+        failpoint: called with the name of each step that a crash could part from the next; for tests.
+    """
+
+    def __init__(
+        self,
+        *,
+        catalog: MetadataStore,
+        storage: ObjectStorage,
+        config: CompactConfig | None = None,
+        open_sink: SinkFactory = memory_sink,
+        meter: Meter | None = None,
+        failpoint: Callable[[str], None] = _no_failpoint,
+    ) -> None:
+        self._catalog, self._storage = catalog, storage
+        self._config = config or CompactConfig()
+        self._open_sink = open_sink
+        self._meter: Meter = meter or NoMeter()
+        self._failpoint = failpoint
+
+    async def run(self) -> None:
+        """Merge and collect until cancelled."""
+        while True:
+            try:
+                merged = await self.merge_once()
+                await self.collect()
+            except UnavailableError as error:
+                _log.warning("cannot compact; trying again", extra={"error": str(error)})
+                merged = False
+            if not merged:
+                await anyio.sleep(self._config.interval_s)
+
+    async def merge_once(self) -> bool:
+        """Do the next merge, if one is due, and say whether there was one to do."""
+        snapshot = await self._catalog.snapshot()
+        old = plan(snapshot, self._config, time.time_ns())
+        if not old:
+            return False
+        started = time.monotonic()
+        merge = self._merge_spans if old[0].kind is FileKind.SPANS else self._merge_logs
+        new = await merge(old, snapshot.superseded)
+        self._failpoint("merged")
+        try:
+            await store_files(new, self._catalog, self._storage)
+            self._failpoint("stored")
+            await self._catalog.replace([f.id for f in old], [f.file for f in new], version=snapshot.version)
+        except ConflictError as conflict:
+            _log.info("a merge came to nothing: its inputs changed meanwhile", extra={"reason": str(conflict)})
+            self._meter.count("merge_conflicts_total")
+            return True
+        self._failpoint("replaced")
+        self._meter.observe("merge_seconds", time.monotonic() - started)
+        self._meter.count("merged_files_total", len(old))
+        self._meter.count("merged_rows_total", sum(f.rows for f in old))
+        return True
+
+    async def collect(self) -> int:
+        """Delete objects that have been dead for long enough. Return how many."""
+        dead = await self._catalog.condemned(grace_s=self._config.grace_s)
+        for stored in dead:
+            await self._storage.delete(stored.key)
+        if dead:
+            self._failpoint("deleted")
+            await self._catalog.forget([stored.key for stored in dead])
+            self._meter.count("deleted_objects_total", len(dead))
+        return len(dead)
+
+    async def _merge_spans(self, old: Sequence[SegmentFile], superseded: Sequence[Superseded]) -> list[EncodedFile]:
+        inputs = [await MergeInput.open(file, superseded, self._storage) for file in old]
+        return await to_thread.run_sync(self._merged, inputs, _next_level(old))
+
+    def _merged(self, inputs: Sequence[MergeInput], level: int) -> list[EncodedFile]:
+        writer = SpansFileWriter(self._open_sink)
+        for rows in _settled(inputs, self._config.piece_rows):
+            writer.write(rows)
+        if not writer.rows:
+            return []
+        spans = writer.finish()
+        return [encoded_file(uuid4(), FileKind.SPANS, level, spans.objects, spans.segments)]
+
+    async def _merge_logs(self, old: Sequence[SegmentFile], superseded: Sequence[Superseded]) -> list[EncodedFile]:
+        del superseded  # log records have no versions
+        tables = [await open_table(self._storage, file.objects["records"].key) for file in old]
+        data = await to_thread.run_sync(encode_logs_file, pa.concat_tables(tables).cast(LOGS))
+        return [encoded_file(uuid4(), FileKind.LOGS, _next_level(old), {"records": data}, ())]
+
+
+def _settled(inputs: Sequence[MergeInput], piece_rows: int) -> Iterator[pa.Table]:
+    """Yield the inputs' rows in pieces that do not overlap, each span in the version that counts."""
+    for counts in pieces([i.keys for i in inputs], piece_rows):
+        tables = [source.take(count) for source, count in zip(inputs, counts, strict=True) if count]
+        rows = pa.concat_tables(tables)
+        if len(rows):
+            counting = winners(rows)
+            yield rows if counting.all() else rows.filter(pa.array(counting))
+
+
+def _next_level(old: Sequence[SegmentFile]) -> int:
+    return 1 + max(file.level for file in old)
+
+

@@ -1,0 +1,126 @@
+"""One input of a merge: a file's rows in order, a piece at a time, without those that are superseded."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from agenttrace_core.model.segment import SegmentFile, Superseded
+from agenttrace_core.ports.storage import ObjectStorage
+from agenttrace_core.schema.keys import UInt64s
+from agenttrace_core.schema.tables import ROWS
+from agenttrace_core.schema.traces import Int64s
+from agenttrace_core.services.sources import open_source
+
+
+@dataclass(frozen=True, slots=True)
+class TraceKeys:
+    """The runs of rows of a file that belong to one project, window and trace, in the file's order."""
+
+    project: np.ndarray[Any, np.dtype[np.str_]]
+    window: Int64s
+    hi: UInt64s
+    lo: UInt64s
+    rows: Int64s
+
+    @classmethod
+    def of(cls, file: SegmentFile, traces: pa.Table) -> TraceKeys:
+        """Read them from a file's traces object and segments."""
+        lengths = [segment.traces for segment in file.segments]
+        return cls(
+            project=np.repeat([segment.project for segment in file.segments], lengths),
+            window=np.repeat(np.array([segment.window for segment in file.segments], np.int64), lengths),
+            hi=traces["trace_hi"].to_numpy(),
+            lo=traces["trace_lo"].to_numpy(),
+            rows=traces["rows"].to_numpy().astype(np.int64),
+        )
+
+
+class MergeInput:
+    """Reads a file's light and payload objects side by side, from the first row to the last."""
+
+    def __init__(self, keys: TraceKeys, light: pa.NativeFile, payload: pa.NativeFile, superseded: Int64s) -> None:
+        self.keys = keys
+        self._parts = [_RowStream(light), _RowStream(payload)]
+        self._superseded = superseded
+        self._next = 0
+
+    @classmethod
+    async def open(
+        cls, file: SegmentFile, superseded: Sequence[Superseded], storage: ObjectStorage
+    ) -> MergeInput:
+        """Open a file's objects; ``superseded`` may speak of other files too."""
+        sources = {part: await open_source(storage, stored.key) for part, stored in file.objects.items()}
+        gone = [row for s in superseded if s.file_id == file.id for row in s.rows]
+        traces = pa.ipc.open_file(sources["traces"]).read_all()
+        return cls(TraceKeys.of(file, traces), sources["light"], sources["payload"], np.array(sorted(gone), np.int64))
+
+    def take(self, count: int) -> pa.Table:
+        """Return what is left of the next ``count`` rows, in the schema ``ROWS``."""
+        light, payload = (part.take(count) for part in self._parts)
+        first, self._next = self._next, self._next + count
+        rows = pa.table([*light.columns, *_shared(payload)], schema=ROWS)
+        gone = self._superseded[(self._superseded >= first) & (self._superseded < self._next)]
+        if len(gone) == 0:
+            return rows
+        left = np.ones(count, np.bool_)
+        left[gone - first] = False
+        return rows.filter(pa.array(left))
+
+
+class _RowStream:
+    """The rows of a Parquet object, a row group at a time."""
+
+    def __init__(self, source: pa.NativeFile) -> None:
+        self._file = pq.ParquetFile(source)
+        self._group = 0
+        self._rest: pa.Table | None = None
+
+    def take(self, count: int) -> pa.Table:
+        taken: list[pa.Table] = []
+        missing = count
+        while missing:
+            if self._rest is None:
+                self._rest = self._file.read_row_group(self._group, use_threads=False)
+                self._group += 1
+            taken.append(self._rest.slice(0, missing))
+            missing -= len(taken[-1])
+            self._rest = self._rest.slice(len(taken[-1])) if len(taken[-1]) < len(self._rest) else None
+        return pa.concat_tables(taken) if taken else self._file.schema_arrow.empty_table()
+
+
+def pieces(inputs: Sequence[TraceKeys], piece_rows: int) -> Iterator[list[int]]:
+    """Cut sorted inputs at the same keys: yield, piece by piece, how many rows to take of each.
+
+    A piece has at least ``piece_rows`` rows, but for the last, and never ends within a trace.
+    """
+    source = np.repeat(np.arange(len(inputs)), [len(keys.rows) for keys in inputs])
+    project, window, hi, lo, rows = (
+        np.concatenate([getattr(keys, name) for keys in inputs]) for name in ("project", "window", "hi", "lo", "rows")
+    )
+    rank = np.unique(project, return_inverse=True)[1]
+    order = np.lexsort((lo, hi, window, rank))
+    ordered = [key[order] for key in (rank, window, hi, lo)]
+    last_of_trace = np.ones(len(order), np.bool_)
+    last_of_trace[:-1] = np.any([key[1:] != key[:-1] for key in ordered], axis=0)
+    ends = np.cumsum(rows[order])
+    start = taken = 0
+    while start < len(order):
+        stop = int(np.searchsorted(ends, taken + piece_rows))
+        stop = len(order) if stop >= len(order) else stop + int(np.argmax(last_of_trace[stop:])) + 1
+        piece = order[start:stop]
+        yield np.bincount(source[piece], rows[piece], minlength=len(inputs)).astype(int).tolist()
+        start, taken = stop, int(ends[stop - 1])
+
+
+def _shared(payload: pa.Table) -> list[pa.ChunkedArray]:
+    """The payload columns as ``ROWS`` has them: what many spans share becomes a dictionary."""
+    return [
+        column.dictionary_encode() if pa.types.is_dictionary(ROWS.field(name).type) else column
+        for name, column in zip(payload.column_names, payload.columns, strict=True)
+    ]

@@ -1,0 +1,22 @@
+"""How services get at the contents of stored objects: in place where they are files, else fetched whole."""
+
+from __future__ import annotations
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from anyio import to_thread
+
+from agenttrace_core.ports.storage import LocalObjects, ObjectStorage
+
+
+async def open_source(storage: ObjectStorage, key: str) -> pa.NativeFile:
+    """Return an object as a file to read from, mapped if the storage has it as a file of this machine."""
+    if isinstance(storage, LocalObjects):
+        return pa.memory_map(str(storage.local_path(key)))
+    return pa.BufferReader(await storage.get(key))
+
+
+async def open_table(storage: ObjectStorage, key: str, columns: list[str] | None = None) -> pa.Table:
+    """Read a Parquet object, or some of its columns, off the event loop."""
+    source = await open_source(storage, key)
+    return await to_thread.run_sync(lambda: pq.ParquetFile(source).read(columns=columns, use_threads=False))
