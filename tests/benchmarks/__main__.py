@@ -80,10 +80,11 @@ def main(
             library=library or Path(scratch) / "library",
             senders=senders,
             connections=connections,
-            options=dict(setting.split("=", 1) for setting in settings),
         )
         plan = dataclasses.replace(plan, **(QUICK if quick else {}))
         plan = dataclasses.replace(plan, **{key: value for key, value in given.items() if value is not None})
+        chosen = dict(setting.split("=", 1) for setting in settings)
+        plan = dataclasses.replace(plan, options={**plan.options, **chosen})
         names = measures or (*_MEASURES, *(["against"] if other else []))
         facts = machine_facts(plan.base)
         path = json_path or Path("build/benchmarks") / f"{facts['time'].replace(':', '')}.json"

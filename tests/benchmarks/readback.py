@@ -25,19 +25,16 @@ class Readback:
     url: str
     latencies_ms: list[float] = field(default_factory=list)
     never: int = 0
-    _tasks: set[asyncio.Task[None]] = field(default_factory=set)
+    _tasks: list[asyncio.Task[None]] = field(default_factory=list)
     _clients: asyncio.Queue[Client] = field(default_factory=asyncio.Queue)
 
     def on_ack(self, ack: Ack) -> None:
         """Begin to ask for the last trace of a request that was just acknowledged."""
-        task = asyncio.create_task(self._follow(ack))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        self._tasks.append(asyncio.create_task(self._follow(ack)))
 
     async def settle(self) -> None:
         """Wait until every trace asked for is readable or given up."""
-        while self._tasks:
-            await asyncio.gather(*self._tasks)
+        await asyncio.gather(*self._tasks)
 
     async def _follow(self, ack: Ack) -> None:
         trace_id = trace_ids(ack.seed, ack.request)[-1]
