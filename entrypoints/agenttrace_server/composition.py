@@ -9,8 +9,6 @@ from __future__ import annotations
 from contextlib import AsyncExitStack
 from typing import TypeVar, cast
 
-from dependency_injector import containers, providers
-
 from agenttrace_adapters.filesystem import FilesystemLiveTable
 from agenttrace_core.errors import ConfigurationError
 from agenttrace_core.ports.adapter import Adapter
@@ -21,6 +19,7 @@ from agenttrace_core.ports.live import LiveTable
 from agenttrace_core.ports.queue import SpanQueue
 from agenttrace_core.ports.storage import ObjectStorage
 from agenttrace_core.registry import make_adapter
+from agenttrace_server.composition_injector import containers, providers
 from agenttrace_server.settings import Settings
 
 RECEIPT_SECRET = "receipts"  # noqa: S105 - the name of a secret

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator, Coroutine
+from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
@@ -49,13 +52,30 @@ class FileMeter(Meter):
         self._histograms[name].observe(value)
 
     async def keep_in(self, path: Path) -> None:
-        """Write the figures to ``path`` every two seconds, until cancelled."""
+        """Write the figures to ``path`` every two seconds, and once more when cancelled."""
         path.parent.mkdir(exist_ok=True)
+        try:
+            while True:
+                self._write(path)
+                await asyncio.sleep(_EVERY_S)
+        finally:
+            self._write(path)
+
+    def _write(self, path: Path) -> None:
         fresh = path.with_suffix(".new")
-        while True:
-            fresh.write_bytes(generate_latest(self._registry))
-            fresh.replace(path)
-            await asyncio.sleep(_EVERY_S)
+        fresh.write_bytes(generate_latest(self._registry))
+        fresh.replace(path)
+
+
+@asynccontextmanager
+async def beside(work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
+    """Have ``work`` go on for the length of a block, and cancel it then."""
+    task = asyncio.create_task(work)
+    try:
+        yield
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
 
 
 def figures(data: Path) -> bytes:

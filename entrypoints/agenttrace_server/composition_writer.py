@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Coroutine
-from contextlib import AsyncExitStack, asynccontextmanager
-from typing import Any
+from contextlib import AsyncExitStack
 
 import structlog
 
 from agenttrace_core.services.write import WriteConfig, WriteService
 from agenttrace_server.composition import Opened
-from agenttrace_server.composition_meter import FOLDER, FileMeter
+from agenttrace_server.composition_meter import FOLDER, FileMeter, beside
 from agenttrace_server.composition_place import Place
 from agenttrace_server.datafolder import writer_lock
 from agenttrace_server.settings import Settings
@@ -47,7 +45,7 @@ async def run_write(settings: Settings, place: Place) -> None:
         async def tell_ready() -> None:
             place.on_ready()
 
-        async with _beside(meter.keep_in(settings.data / FOLDER / "write.prom")):
+        async with beside(meter.keep_in(settings.data / FOLDER / "write.prom")):
             await _until_drained(asyncio.create_task(service.run(tell_ready)), service, place)
 
 
@@ -71,14 +69,3 @@ async def _until_drained(writing: asyncio.Task[None], service: WriteService, pla
             await writing
     finally:
         stopping.cancel()
-
-
-@asynccontextmanager
-async def _beside(work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
-    """Have something go on for the length of a block."""
-    task = asyncio.create_task(work)
-    try:
-        yield
-    finally:
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)

@@ -93,10 +93,11 @@ class WriteSettings(_Section):
 class CompactSettings(_Section):
     """How small files become large ones."""
 
-    interval: Duration = Field(15.0, gt=0, description="time between two looks for something to merge")
-    min_files: int = Field(8, ge=2, description="files of one level that are merged together, at least")
-    target_bytes: Size = Field(256 * 2**20, ge=2**20, description="a file this large is not merged again")
-    grace: Duration = Field(600.0, gt=0, description="time for which replaced files stay, longer than any query")
+    interval: Duration = Field(1.0, gt=0, description="time between two looks for something to merge")
+    fan_in: int = Field(16, ge=2, description="files of one level and window that are merged at once")
+    max_file_bytes: Size = Field(2**30, ge=2**20, description="a merged file should not exceed this")
+    settle: Duration = Field(600.0, ge=0, description="time after a window's end at which its files become one")
+    grace: Duration = Field(300.0, gt=0, description="time for which replaced files stay, longer than any query")
 
 
 class LogSettings(_Section):

@@ -25,8 +25,11 @@ from agenttrace_server.supervisor_sockets import listen, port_of, reachable, res
 EXIT_CONFIGURATION = 2
 """A process that ends with this cannot be helped by starting it again."""
 
-_ENDING_ORDER = (Role.INGEST, Role.WRITE, Role.QUERY)
+_ENDING_ORDER = (Role.INGEST, Role.COMPACT, Role.WRITE, Role.QUERY)
 """Doors first, so that nothing new comes; then the writer, which publishes the rest; readers last."""
+
+_BEHIND = frozenset({Role.COMPACT})
+"""Started once the others serve, so that a start is not the slower for them; nobody waits for them."""
 
 _DRAIN_S = 30.0
 _FIRST_PAUSE_S = 0.05
@@ -107,7 +110,7 @@ class Supervisor:
         self._on_ready = on_ready
         self._children = [_Child(role) for role in _ENDING_ORDER]
         self._stopping = asyncio.Event()
-        self._announced = False
+        self._serving = asyncio.Event()
         self._failure: str | None = None
 
     async def run(self) -> None:
@@ -124,12 +127,15 @@ class Supervisor:
             for child in self._children:
                 tasks.create_task(self._keep(child))
             await self._stopping.wait()
+            self._serving.set()  # whoever still waits for it has nothing more to wait for
             datafolder.forget_endpoints(self._settings.data)
             await self._end()
         if self._failure is not None:
             raise ConfigurationError(self._failure)
 
     async def _keep(self, child: _Child) -> None:
+        if child.role in _BEHIND:
+            await self._serving.wait()
         pause = _FIRST_PAUSE_S
         while not self._stopping.is_set():
             started = time.monotonic()
@@ -198,9 +204,9 @@ class Supervisor:
             transport.close()
 
     def _announce(self) -> None:
-        if self._announced or not all(child.ready for child in self._children):
+        if self._serving.is_set() or not all(child.ready or child.role in _BEHIND for child in self._children):
             return
-        self._announced = True
+        self._serving.set()
         datafolder.write_endpoints(self._settings.data, self._endpoints)
         self._on_ready(self._endpoints)
 
@@ -214,6 +220,7 @@ class Supervisor:
                     "restarts": child.restarts,
                 }
                 for child in self._children
+                if child.role not in _BEHIND
             },
         )
 

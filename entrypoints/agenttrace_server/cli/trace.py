@@ -122,7 +122,7 @@ def _guide(last: tuple[bool, ...], deepest: int, *, below: bool = False) -> str:
     guide = head + "".join("   " if end else "│  " for end in above)
     if below:
         return guide + ("   " if own else "│  ")
-    return guide + ("└─ " if own else "├─ ")
+    return f"{guide}{'└─ ' if own else '├─ '}"
 
 
 def _bar(span: dict[str, Any], first: int, length: int) -> str:

@@ -1,0 +1,78 @@
+"""What the compactor is made of."""
+
+from __future__ import annotations
+
+import asyncio
+import mmap
+import tempfile
+from contextlib import AsyncExitStack
+from pathlib import Path
+
+import pyarrow as pa
+
+from agenttrace_core.services.compact import CompactConfig, CompactService
+from agenttrace_server.composition import Opened
+from agenttrace_server.composition_meter import FOLDER, FileMeter, beside
+from agenttrace_server.composition_place import Place
+from agenttrace_server.settings import Settings
+
+
+async def run_compact(settings: Settings, place: Place) -> None:
+    """Merge small files and delete what nothing needs, until told to stop.
+
+    A merge that is cut short leaves objects that nobody names; they are collected later.
+    """
+    async with AsyncExitStack() as stack:
+        opened = Opened(settings, stack)
+        meter = FileMeter("compact")
+        service = CompactService(
+            catalog=await opened.catalog(),
+            storage=await opened.storage(),
+            config=compact_config(settings),
+            open_sink=lambda: FileSink(settings.data),
+            meter=meter,
+        )
+        place.on_ready()
+        async with beside(meter.keep_in(settings.data / FOLDER / "compact.prom")):
+            merging = asyncio.create_task(service.run())
+            stopping = asyncio.create_task(place.stop.wait())
+            await asyncio.wait({merging, stopping}, return_when=asyncio.FIRST_COMPLETED)
+            stopping.cancel()
+            if merging.done():
+                await merging
+            merging.cancel()
+            await asyncio.gather(merging, return_exceptions=True)
+
+
+def compact_config(settings: Settings) -> CompactConfig:
+    """Return the compactor's sizes and times."""
+    compact = settings.compact
+    return CompactConfig(
+        fan_in=compact.fan_in,
+        max_file_bytes=compact.max_file_bytes,
+        settle_s=compact.settle,
+        grace_s=compact.grace,
+        interval_s=compact.interval,
+    )
+
+
+class FileSink:
+    """A merged object that grows in a file, because it may be larger than the memory that there is for it.
+
+    The file has no name (``O_TMPFILE`` where there is such a thing), so that a kill leaves nothing.
+
+    Args:
+        folder: on whose disk it grows.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._file = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115 - closed by finish
+        self.stream: pa.NativeFile = pa.PythonFile(self._file, "w")
+
+    def finish(self) -> pa.Buffer:
+        """Return what was written, mapped; the file goes when the buffer does."""
+        self.stream.flush()
+        self._file.flush()
+        data = mmap.mmap(self._file.fileno(), 0, access=mmap.ACCESS_READ)
+        self._file.close()
+        return pa.py_buffer(data)
