@@ -13,7 +13,7 @@ from tests.benchmarks.bodies import SPANS_PER_TRACE, trace_ids
 from tests.benchmarks.client import Client
 from tests.benchmarks.load import Ack
 
-_PAUSE_S = 0.02
+_PAUSE_S = 0.025
 _CLIENTS = 4
 _GIVES_UP_S = 120.0
 

@@ -90,8 +90,8 @@ async def test_a_rate_is_held_and_every_answer_is_counted() -> None:
     async with bare_door() as url:
         orders = Orders(url, "", rate=20 * SPANS, seconds=2.0, connections=4, templates=4, sample_every=10)
         result = await run_load(orders, senders=2, on_ack=acks.append)
-    assert 36 * SPANS <= result.acked_spans <= 42 * SPANS
-    assert result.acked_per_s == pytest.approx(20 * SPANS, rel=0.15)
+    assert 32 * SPANS <= result.acked_spans <= 42 * SPANS
+    assert result.acked_per_s == pytest.approx(20 * SPANS, rel=0.25)
     assert set(result.statuses) == {"200"}
     assert len(result.acked()) * SPANS == result.acked_spans
     assert {ack.seed for ack in acks} == {1, 2}
