@@ -19,7 +19,7 @@ from typing import Final
 from agenttrace_core.wire import json_text
 from agenttrace_core.wire.envelope import Refusal, Request, Shape
 from agenttrace_core.wire.otlp_messages import SPAN
-from agenttrace_core.wire.wrong_field import WrongFieldError
+from agenttrace_core.wire.wrong_field import WrongFieldError, not_a
 
 __all__ = ["TRACES", "JsonTraces", "Refusal", "encode_span", "read_traces", "traces_from_json"]
 
@@ -65,13 +65,13 @@ def encode_span(span: object) -> bytes:
     Raises:
         WrongFieldError: it has no ids, or a field's value is wrong.
     """
-    encoded = SPAN.encode(span)
-    assert isinstance(span, dict)
+    if type(span) is not dict:
+        raise not_a("an object", span)
     if span.get("traceId") is None and span.get("trace_id") is None:
         raise WrongFieldError("missing; 32 hex digits are wanted", "traceId")
     if span.get("spanId") is None and span.get("span_id") is None:
         raise WrongFieldError("missing; 16 hex digits are wanted", "spanId")
-    return encoded
+    return SPAN.encode(span)
 
 
 TRACES: Final = Shape(

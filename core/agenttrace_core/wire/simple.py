@@ -102,7 +102,7 @@ def read_simple(document: object, *, now_ns: int | None = None) -> JsonTraces:
             span, context = otlp_span(place.span, place.span_id, place.context, now)
             data = encode_span(span)
         except WrongFieldError as error:
-            refused.append(Refusal(_at(place.path, error), json_text.dumps_exactly(place.span)))
+            refused.append(Refusal(_at(place.path, error), json_text.dumps_exactly(_alone(place.span))))
             continue
         encoded.setdefault(context.service, []).append(data)
         trace_ids[span["traceId"]] = None
@@ -153,6 +153,13 @@ def _places(roots: list[Any], path: str, context: Context) -> Iterator[_Place]:
             inner = _for_children(place)
             prefix = f"{at}." if at else ""
             waiting.extend((f"{prefix}children[{i}]", child, inner) for i, child in reversed(list(enumerate(children))))
+
+
+def _alone(span: Any) -> Any:
+    """Return a refused span without its children, each of which is accepted or refused by itself."""
+    if isinstance(span, dict) and isinstance(span.get("children"), list):
+        return {name: value for name, value in span.items() if name != "children"}
+    return span
 
 
 def _span_id(span: object) -> str:

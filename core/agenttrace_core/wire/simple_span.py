@@ -86,7 +86,7 @@ def otlp_span(span: object, span_id: str, outer: Context, now_ns: int) -> tuple[
     error_attributes, status = _status(span)
     otlp: Json = {
         "traceId": context.trace_id,
-        "spanId": id_of(span_id, 8, "span_id"),
+        "spanId": id_of(span_id if span.get("span_id") is None else span["span_id"], 8, "span_id"),
         "name": _text(span, "name"),
         "kind": 1 + _choice(span, "kind", KINDS[1:], default=0),
         "startTimeUnixNano": start_ns,
@@ -161,19 +161,23 @@ def times_of(span: Json, parent_start_ns: int | None) -> tuple[int | None, int |
 
 
 def _time_ns(given: Json, name: str) -> int | None:
-    value = given.get(name)
+    value: object = given.get(name)
     if value is None:
         return None
     if isinstance(value, str) and (match := _RFC3339.fullmatch(value)):
-        date, clock, fraction, offset = match.groups()
-        try:
-            whole = datetime.fromisoformat(f"{date}T{clock}{offset.upper()}") - _EPOCH
-        except ValueError:
-            raise not_a("a time", value).under(name) from None
-        return _in_range(name, whole // timedelta(seconds=1) * 10**9 + int((fraction or "").ljust(9, "0")))
-    if type(value) is not int:
-        raise not_a("RFC 3339 with an offset, such as 2026-11-24T02:00:00Z, nor integer nanoseconds", value).under(name)
-    return _in_range(name, value)
+        return _in_range(name, _rfc3339_ns(name, match))
+    if isinstance(value, int) and not isinstance(value, bool):
+        return _in_range(name, int(value))
+    raise not_a("RFC 3339 with an offset, such as 2026-11-24T02:00:00Z, or integer nanoseconds", value).under(name)
+
+
+def _rfc3339_ns(name: str, match: re.Match[str]) -> int:
+    date, clock, fraction, offset = match.groups()
+    try:
+        since_epoch = datetime.fromisoformat(f"{date}T{clock}{offset.upper()}") - _EPOCH
+    except ValueError:
+        raise not_a("a time", match[0]).under(name) from None
+    return since_epoch // timedelta(seconds=1) * 10**9 + int((fraction or "").ljust(9, "0"))
 
 
 def _in_range(name: str, nanoseconds: int) -> int:
@@ -228,7 +232,7 @@ def _content(span: Json, side: str, role: str) -> list[tuple[str, str]]:
         return [(f"gen_ai.tool.call.{'arguments' if side == 'input' else 'result'}", _as_text(value))]
     if isinstance(value, str) and (operation in _INFERENCES or (operation is None and span.get("model"))):
         value = {"role": role, "content": value}
-    messages = value if isinstance(value, list) else [value]
+    messages: list[Any] = value if isinstance(value, list) else [value]
     if messages and all(isinstance(message, dict) and "role" in message for message in messages):
         return [(f"gen_ai.{side}.messages", _as_text([_message(message) for message in messages]))]
     mime_type = "text/plain" if isinstance(value, str) else "application/json"
