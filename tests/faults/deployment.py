@@ -13,9 +13,9 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from agenttrace_adapters.memory.index import MemoryIndex as DuckDBIndex
 from agenttrace_adapters.filesystem import FilesystemLiveTable, FilesystemStorage
 from agenttrace_adapters.locallog import LocalLogQueue
+from agenttrace_adapters.memory.index import MemoryIndex as DuckDBIndex
 from agenttrace_adapters.sqlite import SqliteCatalog
 from agenttrace_core.ports.index import View
 from agenttrace_core.ports.queue import Headers, Position, Signal
@@ -103,9 +103,7 @@ async def write_all(
             raise
 
 
-async def compact_all(
-    folder: Path, config: CompactConfig, failpoint: Callable[[str], None] = nowhere
-) -> int:
+async def compact_all(folder: Path, config: CompactConfig, failpoint: Callable[[str], None] = nowhere) -> int:
     """Merge and collect until there is nothing left to do; return how many merges it took."""
     async with backends(folder) as b:
         service = CompactService(catalog=b.catalog, storage=b.storage, config=config, failpoint=failpoint)

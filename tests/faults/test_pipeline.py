@@ -116,8 +116,10 @@ def _next_request(rng: random.Random, sent: Sent, bodies: list[tuple[str, bytes]
     project = rng.choice(["default", "other"])
     known = [spec for (owner, *_), spec in sent.spans.items() if owner == project]
     specs = [_span(rng) for _ in range(rng.randint(1, 6))]
-    for spec in rng.sample(known, min(len(known), rng.randint(0, 3))):
-        specs.append(spec.ended(max(spec.start_ns, spec.end_ns) + rng.randint(0, 9), tokens=rng.randint(0, 9)))
+    specs += [
+        spec.ended(max(spec.start_ns, spec.end_ns) + rng.randint(0, 9), tokens=rng.randint(0, 9))
+        for spec in rng.sample(known, min(len(known), rng.randint(0, 3)))
+    ]
     rng.shuffle(specs)
     sent.add(project, specs)
     return project, request(*specs)
@@ -145,9 +147,8 @@ async def _check(folder: Path, sent: Sent) -> None:
             expected = sent.of(project)
             rows = await b.index.versions(view, project, sorted(expected))
             assert winners(rows).all(), "a superseded version is still visible"
-            found = sorted(zip(rows["trace_id"].to_pylist(), rows["span_id"].to_pylist(), rows["input_tokens"].to_pylist(),
-                               strict=True))  # fmt: skip
-            assert found == sorted(
+            found = [rows[name].to_pylist() for name in ("trace_id", "span_id", "input_tokens")]
+            assert sorted(zip(*found, strict=True)) == sorted(
                 (trace, spec.span_id.hex(), spec.tokens) for trace, specs in expected.items() for spec in specs
             )
             sums = await b.index.traces(view, project, limit=1000)

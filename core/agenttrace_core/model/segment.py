@@ -36,9 +36,7 @@ class OffsetRange:
     next: int
 
 
-def file_id(
-    queue_id: UUID, ranges: tuple[OffsetRange, ...], kind: FileKind, normaliser: str, attempt: int = 0
-) -> UUID:
+def file_id(queue_id: UUID, ranges: tuple[OffsetRange, ...], kind: FileKind, normaliser: str, attempt: int = 0) -> UUID:
     """Name a flushed file by what went in, so that a replay of the same records names the same file.
 
     ``attempt`` grows where a file of that name was begun, abandoned and condemned.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -69,7 +68,7 @@ def promote(attributes: Attributes, rows: int, quality: Flags, *, level: str = "
 def _column(rule: Rule, attributes: Attributes, found: dict[str, Ints], rows: int, quality: Flags) -> pa.Array:
     """Fill a column source by source, the least preferred first, so that the better ones overwrite it."""
     kind = LIGHT.field(rule.column).type
-    read: Callable[[pa.StructArray, Flags], pa.Array] = _texts if pa.types.is_string(kind) else _counts
+    is_text = pa.types.is_string(kind)
     pieces: list[pa.Array] = []
     place = np.full(rows, -1, np.int64)
     filled = 0
@@ -78,7 +77,8 @@ def _column(rule: Rule, attributes: Attributes, found: dict[str, Ints], rows: in
         if len(where) == 0:
             continue
         own = np.zeros(len(where), np.uint16)
-        piece = read(attributes.values.take(pa.array(where)), own)
+        taken = attributes.values.take(pa.array(where))
+        piece = _texts(taken, own) if is_text else _counts(taken)
         if source.values:
             piece = _translate(piece, dict(source.values))
         usable = np.asarray(piece.is_valid())
@@ -102,7 +102,7 @@ def _texts(values: pa.StructArray, quality: Flags) -> pa.StringArray:
     return pc.if_else(pc.equal(texts, ""), pa.scalar(None, pa.string()), texts)
 
 
-def _counts(values: pa.StructArray, quality: Flags) -> pa.Int64Array:
+def _counts(values: pa.StructArray) -> pa.Int64Array:
     """Integers, also those that came as text or as a whole double; null for anything else, and below zero."""
     counts = values.field("int_value")
     if counts.null_count:

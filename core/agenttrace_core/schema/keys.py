@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import pyarrow as pa
 import xxhash
 
+_Number = TypeVar("_Number", bound=np.generic)
 UInt64s = np.ndarray[Any, np.dtype[np.uint64]]
 
 _HEX_OF_BYTE = np.frombuffer(b"".join(b"%02x" % byte for byte in range(256)), np.uint16)
@@ -31,13 +32,12 @@ def words_of_hex(ids: pa.StringArray, size: int) -> UInt64s:
 
     Nulls are not allowed. The inverse of ``hex_strings``.
     """
-    if len(ids) == 0:
-        return np.zeros((0, size // 8), np.uint64)
     first = 2 * size * ids.offset
-    digits = np.frombuffer(ids.buffers()[2], np.uint8)[first : first + 2 * size * len(ids)]
+    digits = numbers_of(ids.buffers()[2], np.uint8)[first : first + 2 * size * len(ids)]
     nibbles = _NIBBLE_OF_DIGIT[digits]
     flat = (nibbles[0::2] << 4) | nibbles[1::2]
-    return flat.view(">u8").astype(np.uint64).reshape(len(ids), size // 8)
+    words: UInt64s = flat.view(">u8").astype(np.uint64).reshape(len(ids), size // 8)
+    return words
 
 
 def trace_words(trace_id: str) -> tuple[np.uint64, np.uint64]:
@@ -76,8 +76,14 @@ def _mix(x: UInt64s) -> UInt64s:
 def _hash_text(column: pa.ChunkedArray) -> UInt64s:
     encoded = _one(column).dictionary_encode(null_encoding="encode")
     hashes = [xxhash.xxh3_64_intdigest(text or b"\0") for text in encoded.dictionary.cast(pa.binary()).to_pylist()]
-    return np.array(hashes, np.uint64)[encoded.indices.to_numpy()]
+    hashed: UInt64s = np.array(hashes, np.uint64)[encoded.indices.to_numpy()]
+    return hashed
 
 
 def _one(column: pa.ChunkedArray) -> pa.Array:
-    return column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
+    return column.combine_chunks()
+
+
+def numbers_of(buffer: pa.Buffer | None, dtype: type[_Number]) -> np.ndarray[Any, np.dtype[_Number]]:
+    """Return an Arrow buffer as numbers, without a copy; none where Arrow left the buffer out."""
+    return np.zeros(0, dtype) if buffer is None else np.frombuffer(memoryview(buffer), dtype)

@@ -17,7 +17,8 @@ from agenttrace_core.schema.tables import TRACES
 Int64s = np.ndarray[Any, np.dtype[np.int64]]
 
 _SUMMED = [
-    "parent_span_id", "name", "service", "duration_ns", "status", "session_id", "user_id", "input_tokens", "output_tokens",
+    "parent_span_id", "name", "service", "duration_ns", "status", "session_id", "user_id",
+    "input_tokens", "output_tokens",
 ]  # fmt: skip
 _NO_SPAN = np.iinfo(np.int64).max
 _UNPLACED = np.uint16(Quality.NO_START | Quality.ABSURD_START)
@@ -61,9 +62,7 @@ class RowKeys:
 
     def take(self, order: Int64s) -> RowKeys:
         """Return the keys of the rows in another order."""
-        return RowKeys(
-            self.projects, self.project[order], self.window[order], self.trace[order], self.start[order]
-        )
+        return RowKeys(self.projects, self.project[order], self.window[order], self.trace[order], self.start[order])
 
     def segment_starts(self) -> Int64s:
         """Return where, in ordered rows, a new project or window begins."""
@@ -75,9 +74,9 @@ class RowKeys:
 
 
 def trace_sums(rows: pa.Table) -> pa.Table:
-    """Return one row of ``TRACES`` for each trace, project and window among ``rows`` (columns of ``LIGHT``), in file order.
+    """Return one row of ``TRACES`` for each trace, project and window among ``rows``, in file order.
 
-    ``first_row`` and ``rows`` are 0: the rows may be in any order.
+    ``rows`` holds the columns of ``LIGHT``, in any order; ``first_row`` and ``rows`` of the result are 0.
     """
     keys = RowKeys.of(rows)
     order = keys.order()

@@ -1,0 +1,1 @@
+"""What the entrypoints run: ingest, write, read and compact, over ports alone."""

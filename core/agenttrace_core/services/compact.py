@@ -23,7 +23,6 @@ from agenttrace_core.ports.metrics import Meter, NoMeter
 from agenttrace_core.ports.storage import ObjectStorage
 from agenttrace_core.query.settle import winners
 from agenttrace_core.schema.files import SinkFactory, SpansFileWriter, encode_logs_file, memory_sink
-from agenttrace_core.schema.tables import LOGS
 from agenttrace_core.services.flush import EncodedFile, encoded_file, store_files
 from agenttrace_core.services.merge_input import MergeInput, pieces
 from agenttrace_core.services.sources import open_table
@@ -183,7 +182,7 @@ class CompactService:
     async def _merge_logs(self, old: Sequence[SegmentFile], superseded: Sequence[Superseded]) -> list[EncodedFile]:
         del superseded  # log records have no versions
         tables = [await open_table(self._storage, file.objects["records"].key) for file in old]
-        data = await to_thread.run_sync(encode_logs_file, pa.concat_tables(tables).cast(LOGS))
+        data = await to_thread.run_sync(encode_logs_file, pa.concat_tables(tables))
         return [encoded_file(uuid4(), FileKind.LOGS, _next_level(old), {"records": data}, ())]
 
 
@@ -199,5 +198,3 @@ def _settled(inputs: Sequence[MergeInput], piece_rows: int) -> Iterator[pa.Table
 
 def _next_level(old: Sequence[SegmentFile]) -> int:
     return 1 + max(file.level for file in old)
-
-

@@ -94,9 +94,7 @@ async def store_letters(group: LiveGroup, storage: ObjectStorage) -> list[DeadLe
             checksum = xxhash.xxh3_128_hexdigest(letter.body)
             where = StoredObject(f"dead-letters/{head.project}/{head.id}-{checksum[:12]}", len(letter.body), checksum)
             await storage.put(where.key, [letter.body])
-        stored.append(
-            DeadLetter(head.id, head.project, head.signal, head.received_ns, head.reason, head.spans, where)
-        )
+        stored.append(DeadLetter(head.id, head.project, head.signal, head.received_ns, head.reason, head.spans, where))
     return stored
 
 

@@ -51,9 +51,7 @@ class MergeInput:
         self._next = 0
 
     @classmethod
-    async def open(
-        cls, file: SegmentFile, superseded: Sequence[Superseded], storage: ObjectStorage
-    ) -> MergeInput:
+    async def open(cls, file: SegmentFile, superseded: Sequence[Superseded], storage: ObjectStorage) -> MergeInput:
         """Open a file's objects; ``superseded`` may speak of other files too."""
         sources = {part: await open_source(storage, stored.key) for part, stored in file.objects.items()}
         gone = [row for s in superseded if s.file_id == file.id for row in s.rows]

@@ -24,6 +24,7 @@ from agenttrace_core.services.memory_of_writes import BodyMemory, body_hash
 from agenttrace_core.services.refusals import RefusedInput
 from agenttrace_core.wire.columns import decode_records
 from agenttrace_core.wire.log_columns import decode_log_records
+from agenttrace_core.wire.status import Encoding
 
 _log = logging.getLogger(__name__)
 
@@ -63,9 +64,7 @@ class Batch:
     repeated: int = 0
 
 
-def check_queue(
-    queue_id: UUID, end: Mapping[int, int], known_id: UUID | None, watermarks: Mapping[int, int]
-) -> None:
+def check_queue(queue_id: UUID, end: Mapping[int, int], known_id: UUID | None, watermarks: Mapping[int, int]) -> None:
     """Refuse to go on with a queue that is not, or no longer, the one that the catalog was fed from.
 
     Raises:
@@ -151,9 +150,7 @@ def _surviving(
     return pa.concat_tables(tables) if tables else schema.empty_table()
 
 
-def _alone(
-    decoder: Callable[[Sequence[Record]], pa.Table], record: Record, letters: list[Letter]
-) -> pa.Table | None:
+def _alone(decoder: Callable[[Sequence[Record]], pa.Table], record: Record, letters: list[Letter]) -> pa.Table | None:
     for attempt in range(1, _POISON_TRIES + 1):
         try:
             return decoder([record])
@@ -171,7 +168,7 @@ def _poison(record: Record, error: Exception) -> Letter:
         received_ns=record.headers.received_ns,
         reason=f"could not be decoded: {error}",
         spans=0,
-        encoding="protobuf",
+        encoding=Encoding.PROTOBUF,
         body=record.body,
     )
     return _letter(record, refusal, refusal.to_record()[1])

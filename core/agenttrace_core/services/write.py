@@ -11,6 +11,7 @@ import logging
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import count
 from uuid import UUID, uuid4
 
@@ -32,7 +33,12 @@ from agenttrace_core.schema.keys import UInt64s, identity_hashes
 from agenttrace_core.schema.tables import LIGHT
 from agenttrace_core.schema.traces import trace_sums
 from agenttrace_core.services.flush import (
-    EncodedGroup, commit_of, encode_group, store_files, store_letters, superseded_rows,
+    EncodedGroup,
+    commit_of,
+    encode_group,
+    store_files,
+    store_letters,
+    superseded_rows,
 )  # fmt: skip
 from agenttrace_core.services.live_group import LiveGroup, SealedRows
 from agenttrace_core.services.memory_of_writes import BodyMemory, IdentityFilter
@@ -113,6 +119,7 @@ class WriteService:
         self._sealed: LiveGroup | None = None
         # Held while chunks are added or a flush is committed, so that neither sees half of the other.
         self._changing = anyio.Lock()
+        self._flushed = anyio.Event()
         self._draining = False
         self._tail: Tail
         self._snapshot: Snapshot
@@ -170,7 +177,7 @@ class WriteService:
     async def _room(self) -> None:
         """Wait while the live table is full: the queue is where a backlog belongs."""
         while self._current.raw_bytes >= self._config.flush_bytes and self._sealed is not None:
-            await anyio.sleep(_POLL_S)
+            await self._flushed.wait()
 
     async def _admit(self, batch: Batch, hashes: UInt64s) -> None:
         group = self._current
@@ -282,7 +289,7 @@ class WriteService:
             encoded = await to_thread.run_sync(encode_group, self._queue.queue_id, group, sealed, attempt)
             self._failpoint("encoded")
             try:
-                await self._until_available(lambda e=encoded: store_files(e.files, self._catalog, self._storage))
+                await self._until_available(partial(store_files, encoded.files, self._catalog, self._storage))
             except ConflictError as conflict:
                 if attempt == _ATTEMPTS:
                     raise
@@ -311,6 +318,8 @@ class WriteService:
                     continue
                 self._snapshot = await self._catalog.snapshot()
                 self._sealed = None
+                self._flushed.set()
+                self._flushed = anyio.Event()
                 await self._publish()
                 return
 

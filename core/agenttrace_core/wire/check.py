@@ -62,8 +62,8 @@ def _usable(ids: pa.BinaryArray, size: int) -> np.ndarray[Any, np.dtype[np.bool_
     if not right_length.all():
         ids = pa.array([i.as_py() if ok else bytes(size) for i, ok in zip(ids, right_length, strict=True)], pa.binary())
     words = columns.fixed_width(ids, size).view(np.uint64).reshape(len(ids), size // 8)
-    nonzero: np.ndarray[Any, np.dtype[np.bool_]] = words.any(axis=1)
-    return nonzero
+    usable: np.ndarray[Any, np.dtype[np.bool_]] = np.asarray(words.any(axis=1)) & right_length
+    return usable
 
 
 def _without_refused(request: Any, total: int) -> CheckedTraces:

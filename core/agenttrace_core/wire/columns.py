@@ -20,7 +20,7 @@ from agenttrace_core.errors import CorruptionError
 from agenttrace_core.model.span import Quality
 from agenttrace_core.normalise.promote import Attributes, promote
 from agenttrace_core.ports.queue import Record
-from agenttrace_core.schema.keys import hex_strings
+from agenttrace_core.schema.keys import hex_strings, numbers_of
 from agenttrace_core.schema.tables import KINDS, ROWS, STATUSES
 from agenttrace_core.wire import otlp
 from agenttrace_core.wire.quality import Flags, as_text, mark
@@ -82,7 +82,12 @@ class _Levels:
         scopes = scope_lists.flatten()
         span_lists = scopes.field("spans")
         return cls(
-            resources, _parents(resource_lists), scopes, _parents(scope_lists), span_lists.flatten(), _parents(span_lists)
+            resources,
+            _parents(resource_lists),
+            scopes,
+            _parents(scope_lists),
+            span_lists.flatten(),
+            _parents(span_lists),
         )
 
     def record_of_span(self) -> Int64s:
@@ -118,7 +123,9 @@ def _light_columns(light: _Levels, received: pa.Array) -> dict[str, pa.Array]:
     columns["name"] = as_text(spans.field("name"), quality)
     status = pc.binary_slice(spans.field("status").field("message"), 0, _STATUS_MESSAGE_BYTES)
     columns["status_message"] = _empty_as_null(as_text(status, quality))
-    columns["scope"] = _empty_as_null(_per_span(light.scopes.field("scope").field("name"), light.scope_of_span, quality))
+    columns["scope"] = _empty_as_null(
+        _per_span(light.scopes.field("scope").field("name"), light.scope_of_span, quality)
+    )
     columns |= promote(Attributes.of(spans.field("attributes")), len(spans), quality)
     columns["service"] = _services(light, quality)
     columns["quality"] = pa.array(quality)
@@ -147,9 +154,7 @@ def _parents_as_text(parents: pa.BinaryArray) -> pa.Array:
     return hex_strings(words.view(np.uint8), 8, nulls=words == 0)
 
 
-def _times(
-    spans: pa.StructArray, received: Int64s, quality: Flags
-) -> dict[str, pa.Array]:
+def _times(spans: pa.StructArray, received: Int64s, quality: Flags) -> dict[str, pa.Array]:
     """``start_ns`` and ``duration_ns``; unsigned times beyond int64 (the year 2262) become the greatest int64."""
     start = np.minimum(spans.field("start_time_unix_nano").to_numpy(), _MAX_INT64).astype(np.int64)
     end = np.minimum(spans.field("end_time_unix_nano").to_numpy(), _MAX_INT64).astype(np.int64)
@@ -173,18 +178,14 @@ def _enums(spans: pa.StructArray, quality: Flags) -> dict[str, pa.Array]:
     }
 
 
-def _names(
-    codes: pa.Array, names: tuple[str, ...], quality: Flags, unknown: Quality
-) -> pa.Array:
+def _names(codes: pa.Array, names: tuple[str, ...], quality: Flags, unknown: Quality) -> pa.Array:
     numbers = codes.to_numpy(zero_copy_only=False)
     strange = (numbers < 0) | (numbers >= len(names))
     mark(quality, strange, unknown)
     return pa.array(names, pa.string()).take(pa.array(np.where(strange, 0, numbers)))
 
 
-def _per_span(
-    values: pa.BinaryArray, parent: Int64s, quality: Flags
-) -> pa.Array:
+def _per_span(values: pa.BinaryArray, parent: Int64s, quality: Flags) -> pa.Array:
     """Text of each span's scope; if it is bad, its spans say so."""
     own = np.zeros(len(values), np.uint16)
     text = as_text(values, own)
@@ -223,10 +224,8 @@ def _empty_as_null(text: pa.Array) -> pa.Array:
 
 def offsets_of(values: pa.BinaryArray) -> np.ndarray[Any, np.dtype[np.int32]]:
     """The ``len + 1`` offsets of a binary array's values, as numpy sees them without a copy."""
-    buffer = values.buffers()[1]
-    if buffer is None:
-        return np.zeros(1, np.int32)
-    return np.frombuffer(buffer, np.int32)[values.offset : values.offset + len(values) + 1]
+    offsets = numbers_of(values.buffers()[1], np.int32)
+    return offsets[values.offset : values.offset + len(values) + 1] if len(offsets) else np.zeros(1, np.int32)
 
 
 def fixed_width(values: pa.BinaryArray, size: int) -> np.ndarray[Any, np.dtype[np.uint8]]:
@@ -243,7 +242,4 @@ def fixed_width(values: pa.BinaryArray, size: int) -> np.ndarray[Any, np.dtype[n
 
 def _values_of(values: pa.BinaryArray) -> np.ndarray[Any, np.dtype[np.uint8]]:
     offsets = offsets_of(values)
-    buffer = values.buffers()[2]
-    if buffer is None:
-        return np.zeros(0, np.uint8)
-    return np.frombuffer(buffer, np.uint8)[offsets[0] : offsets[-1]]
+    return numbers_of(values.buffers()[2], np.uint8)[offsets[0] : offsets[-1]]

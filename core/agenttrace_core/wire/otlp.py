@@ -75,7 +75,9 @@ _MESSAGES: dict[str, list[tuple[str, int, str]]] = {
     "LightRequest": [("resource_spans", 1, "[LightResourceSpans]")],
     # Spans, resources and scopes as they lie in the request.
     "SlicedScopeSpans": [("scope", 1, "bytes"), ("spans", 2, "[bytes]"), ("schema_url", 3, "bytes")],
-    "SlicedResourceSpans": [("resource", 1, "bytes"), ("scope_spans", 2, "[SlicedScopeSpans]"), ("schema_url", 3, "bytes")],
+    "SlicedResourceSpans": [
+        ("resource", 1, "bytes"), ("scope_spans", 2, "[SlicedScopeSpans]"), ("schema_url", 3, "bytes"),
+    ],
     "SlicedRequest": [("resource_spans", 1, "[SlicedResourceSpans]")],
     # What decides whether a span can be stored.
     "IdSpan": [("trace_id", 1, "bytes"), ("span_id", 2, "bytes")],
@@ -88,7 +90,9 @@ _MESSAGES: dict[str, list[tuple[str, int, str]]] = {
         ("trace_id", 9, "bytes"), ("span_id", 10, "bytes"), ("event_name", 12, "bytes"),
     ],
     "SlicedScopeLogs": [("scope", 1, "bytes"), ("log_records", 2, "[bytes]"), ("schema_url", 3, "bytes")],
-    "SlicedResourceLogs": [("resource", 1, "bytes"), ("scope_logs", 2, "[SlicedScopeLogs]"), ("schema_url", 3, "bytes")],
+    "SlicedResourceLogs": [
+        ("resource", 1, "bytes"), ("scope_logs", 2, "[SlicedScopeLogs]"), ("schema_url", 3, "bytes"),
+    ],
     "SlicedLogsRequest": [("resource_logs", 1, "[SlicedResourceLogs]")],
 }  # fmt: skip
 
