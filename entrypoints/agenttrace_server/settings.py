@@ -52,71 +52,86 @@ class AuthKey(_Section):
 class AuthSettings(_Section):
     """Who may call."""
 
-    keys: tuple[AuthKey, ...] = Field((), description="[{project, sha256}]; `agenttrace key new PROJECT` makes one")
+    keys: tuple[AuthKey, ...] = Field(
+        default=(), description="[{project, sha256}]; `agenttrace key new PROJECT` makes one"
+    )
 
 
 class IngestSettings(_Section):
     """The doors through which spans come."""
 
-    host: str = Field("127.0.0.1", description="address on which OTLP/HTTP and OTLP/gRPC are served")
-    port: Port = Field(4318, description="port of OTLP/HTTP; 0 takes a free one")
-    grpc_port: Port = Field(4317, description="port of OTLP/gRPC; 0 takes a free one")
-    max_body_bytes: Size = Field(20 * 2**20, ge=1024, description="longest request body as sent")
-    max_decompressed_bytes: Size = Field(20 * 2**20, ge=1024, description="longest request body once decompressed")
-    max_backlog_bytes: Size = Field(
-        2 * 2**30, ge=2**20, description="acknowledged bytes that may wait for the writer, before 429 is answered"
+    host: str = Field(default="127.0.0.1", description="address on which OTLP/HTTP and OTLP/gRPC are served")
+    port: Port = Field(default=4318, description="port of OTLP/HTTP; 0 takes a free one")
+    grpc_port: Port = Field(default=4317, description="port of OTLP/gRPC; 0 takes a free one")
+    max_body_bytes: Size = Field(default=20 * 2**20, ge=1024, description="longest request body as sent")
+    max_decompressed_bytes: Size = Field(
+        default=20 * 2**20, ge=1024, description="longest request body once decompressed"
     )
-    max_in_flight_bytes: Size = Field(256 * 2**20, ge=2**20, description="bodies held in memory at once, per process")
-    project_bytes_per_s: Size = Field(0, description="bytes a second that one project may send; 0 is no bound")
-    project_burst_bytes: Size = Field(64 * 2**20, ge=1, description="bytes that a project may send at once, above that")
-    body_timeout: Duration = Field(30.0, gt=0, description="a request whose body takes longer is refused")
-    max_connections: int = Field(4096, ge=1, description="connections open at once")
+    max_backlog_bytes: Size = Field(
+        default=2 * 2**30,
+        ge=2**20,
+        description="acknowledged bytes that may wait for the writer, before 429 is answered",
+    )
+    max_in_flight_bytes: Size = Field(
+        default=256 * 2**20, ge=2**20, description="bodies held in memory at once, per process"
+    )
+    project_bytes_per_s: Size = Field(default=0, description="bytes a second that one project may send; 0 is no bound")
+    project_burst_bytes: Size = Field(
+        default=64 * 2**20, ge=1, description="bytes that a project may send at once, above that"
+    )
+    body_timeout: Duration = Field(default=30.0, gt=0, description="a request whose body takes longer is refused")
+    max_connections: int = Field(default=4096, ge=1, description="connections open at once")
     allowed_origins: tuple[str, ...] = Field(
-        (), description="web origins that may send spans from a browser; none means those of loopback"
+        default=(), description="web origins that may send spans from a browser; none means those of loopback"
     )
 
 
 class QuerySettings(_Section):
     """The API."""
 
-    host: str = Field("127.0.0.1", description="address on which the API is served")
-    port: Port = Field(8000, description="port of the API; 0 takes a free one")
+    host: str = Field(default="127.0.0.1", description="address on which the API is served")
+    port: Port = Field(default=8000, description="port of the API; 0 takes a free one")
 
 
 class WriteSettings(_Section):
     """How acknowledged spans become files."""
 
-    flush_bytes: Size = Field(128 * 2**20, ge=2**16, description="write files once this much has been received")
-    flush_age: Duration = Field(10.0, gt=0, description="write files once the oldest span has waited this long")
+    flush_bytes: Size = Field(default=128 * 2**20, ge=2**16, description="write files once this much has been received")
+    flush_age: Duration = Field(default=10.0, gt=0, description="write files once the oldest span has waited this long")
 
 
 class CompactSettings(_Section):
     """How small files become large ones."""
 
-    interval: Duration = Field(1.0, gt=0, description="time between two looks for something to merge")
-    fan_in: int = Field(16, ge=2, description="files of one level and window that are merged at once")
-    max_file_bytes: Size = Field(2**30, ge=2**20, description="a merged file should not exceed this")
-    settle: Duration = Field(600.0, ge=0, description="time after a window's end at which its files become one")
-    grace: Duration = Field(300.0, gt=0, description="time for which replaced files stay, longer than any query")
+    interval: Duration = Field(default=1.0, gt=0, description="time between two looks for something to merge")
+    fan_in: int = Field(default=16, ge=2, description="files of one level and window that are merged at once")
+    max_file_bytes: Size = Field(default=2**30, ge=2**20, description="a merged file should not exceed this")
+    settle: Duration = Field(default=600.0, ge=0, description="time after a window's end at which its files become one")
+    grace: Duration = Field(
+        default=300.0, gt=0, description="time for which replaced files stay, longer than any query"
+    )
 
 
 class LogSettings(_Section):
     """The service's own log: JSON lines on stderr."""
 
-    level: Literal["debug", "info", "warning", "error"] = Field("info", description="least level that is written")
+    level: Literal["debug", "info", "warning", "error"] = Field(
+        default="info", description="least level that is written"
+    )
 
 
 class Settings(_Section):
     """All of it, frozen. The five URLs choose the backends; by default they lie in the data folder."""
 
-    data: Path = Field(DEFAULT_DATA, description="the data folder")
-    queue: str = Field("", description="span queue: log:PATH")
-    storage: str = Field("", description="object storage: file:PATH")
-    metadata: str = Field("", description="catalog: sqlite:PATH")
-    index: str = Field("duckdb:", description="span index: duckdb:")
-    cache: str = Field("memory:", description="rate limiter and cache: memory:")
+    data: Path = Field(default=DEFAULT_DATA, description="the data folder")
+    queue: str = Field(default="", description="span queue: log:PATH")
+    storage: str = Field(default="", description="object storage: file:PATH")
+    metadata: str = Field(default="", description="catalog: sqlite:PATH")
+    index: str = Field(default="duckdb:", description="span index: duckdb:")
+    cache: str = Field(default="memory:", description="rate limiter and cache: memory:")
     allowed_hosts: tuple[str, ...] = Field(
-        (), description="names under which callers may reach the ports, besides loopback and the addresses bound"
+        default=(),
+        description="names under which callers may reach the ports, besides loopback and the addresses bound",
     )
     auth: AuthSettings = AuthSettings()
     ingest: IngestSettings = IngestSettings()

@@ -57,8 +57,8 @@ class Assignment:
             ConfigurationError: it holds something else: this process was not started by a supervisor.
         """
         try:
-            fields = json.loads(sys.stdin.buffer.read())
-            return cls(**{**fields, "role": Role(fields["role"])})
+            fields: dict[str, Any] = json.loads(sys.stdin.buffer.read())
+            return cls(role=Role(fields.pop("role")), **fields)
         except (ValueError, TypeError, KeyError) as error:
             raise ConfigurationError("`agenttrace child` is for `agenttrace up` alone") from error
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import random
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from typing import Any
 
@@ -42,7 +42,7 @@ class Pen:
         self._now_ns -= int(milliseconds * 1e6)
 
     @contextmanager
-    def span(self, name: str, attributes: dict[str, Any] | None = None, *, kind: str = "internal") -> Iterator[None]:
+    def span(self, name: str, attributes: dict[str, Any] | None = None, *, kind: str = "internal") -> Generator[None]:
         """Begin a span under the open one; what is written in the block is within it."""
         parent = self._open[-1] if self._open else None
         span: dict[str, Any] = {
@@ -79,7 +79,7 @@ class Pen:
         self.note(error__type=kind)
 
     @contextmanager
-    def agent(self, name: str, task: str) -> Iterator[None]:
+    def agent(self, name: str, task: str) -> Generator[None]:
         """Begin a span of an agent at work."""
         attributes = {
             "gen_ai.operation.name": "invoke_agent",
@@ -99,7 +99,7 @@ class Pen:
             self.answered(answer, tokens)
 
     @contextmanager
-    def calling(self, model: str, prompt: str, *, provider: str = "openai") -> Iterator[None]:
+    def calling(self, model: str, prompt: str, *, provider: str = "openai") -> Generator[None]:
         """Begin a call of a model; ``answered`` or ``fail`` says what came of it."""
         attributes = {
             "gen_ai.operation.name": "chat",
@@ -121,7 +121,7 @@ class Pen:
         )
 
     @contextmanager
-    def tool(self, name: str, arguments: dict[str, Any]) -> Iterator[None]:
+    def tool(self, name: str, arguments: dict[str, Any]) -> Generator[None]:
         """Begin a call of a tool."""
         attributes = {
             "gen_ai.operation.name": "execute_tool",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import gzip
 import sys
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
@@ -64,7 +64,7 @@ def _one_line(body: bytes) -> bytes:
 
 
 @contextmanager
-def _opened(output: Path | None) -> Iterator[IO[bytes]]:
+def _opened(output: Path | None) -> Generator[IO[bytes]]:
     if output is None:
         yield sys.stdout.buffer
         return

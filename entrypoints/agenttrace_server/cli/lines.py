@@ -5,7 +5,7 @@ from __future__ import annotations
 import gzip
 import io
 import sys
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, cast
@@ -39,7 +39,7 @@ class Counted(io.RawIOBase):
 
 
 @contextmanager
-def opened(name: str) -> Iterator[tuple[Counted, IO[bytes]]]:
+def opened(name: str) -> Generator[tuple[Counted, IO[bytes]]]:
     """Open a file, or standard input for ``-``: the counted raw stream, and the decompressed one."""
     source = sys.stdin.buffer if name == "-" else Path(name).open("rb")  # noqa: SIM115 - closed below
     try:

@@ -130,6 +130,6 @@ def _bar(span: dict[str, Any], first: int, length: int) -> str:
     start = span.get("start_ns")
     if start is None:
         return " " * _BAR
-    begin = min(_BAR - 1, max(0, (start - first) * _BAR // length))
-    end = min(_BAR, max(begin + 1, -(-(start - first + max(0, span.get("duration_ns") or 0)) * _BAR // length)))
+    begin: int = min(_BAR - 1, max(0, (start - first) * _BAR // length))
+    end: int = min(_BAR, max(begin + 1, -(-(start - first + max(0, span.get("duration_ns") or 0)) * _BAR // length)))
     return " " * begin + "█" * (end - begin) + " " * (_BAR - end)
