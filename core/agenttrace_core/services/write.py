@@ -121,6 +121,7 @@ class WriteService:
         self._changing = anyio.Lock()
         self._flushed = anyio.Event()
         self._draining = False
+        self._read_out = False
         self._tail: Tail
         self._snapshot: Snapshot
 
@@ -162,6 +163,7 @@ class WriteService:
             read = await self._tail.read(self._config.chunk_bytes)
             if not read.ranges:
                 if self._draining:
+                    self._read_out = True
                     return
                 await anyio.sleep(_POLL_S)
                 continue
@@ -249,7 +251,7 @@ class WriteService:
         while True:
             if self._is_ripe():
                 await self._flush()
-            elif self._draining and not self._current.ranges and await self._is_drained():
+            elif self._read_out and not self._current.ranges:
                 return
             else:
                 await anyio.sleep(_POLL_S)
@@ -260,11 +262,6 @@ class WriteService:
             return False
         age = time.monotonic() - group.born
         return self._draining or group.raw_bytes >= self._config.flush_bytes or age >= self._config.flush_age_s
-
-    async def _is_drained(self) -> bool:
-        offsets = self._tail.offsets
-        ends = await self._queue.end_offsets()
-        return all(offsets.get(partition, 0) >= end for partition, end in ends.items())
 
     async def _flush(self) -> None:
         started = time.monotonic()
