@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import pyarrow as pa
 
@@ -61,9 +61,7 @@ class SpanIndex(Adapter, Protocol):
         """Say where the objects of segment files are. Call before ``open``."""
 
     @abstractmethod
-    async def traces(
-        self, view: View, project: str, *, limit: int, before: TracePosition | None = None
-    ) -> pa.Table:
+    async def traces(self, view: View, project: str, *, limit: int, before: TracePosition | None = None) -> pa.Table:
         """Return the newest traces below ``before``, newest first by (start, trace id), at most ``limit``.
 
         One row a trace, in the ``TRACES`` schema with sums over all of the view; ``first_row`` and
@@ -85,4 +83,20 @@ class SpanIndex(Adapter, Protocol):
         """Return ``PAYLOAD`` rows, in the order asked. The caller bounds how many.
 
         Locations come from ``versions`` on the same view; a project is therefore not asked again.
+        """
+
+
+@runtime_checkable
+class SqlIndex(Protocol):
+    """The optional ability of an index to answer SQL (``IndexCapabilities.sql``)."""
+
+    @abstractmethod
+    async def sql(self, view: View, project: str, statement: str) -> pa.Table:
+        """Run one statement over the table ``spans``: the project's rows of the view, ``LIGHT`` and ``LOCATION``.
+
+        Superseded and dead rows are not in it. The statement is trusted: it is written by this
+        program, never by a caller, since an engine may well read what lies outside ``spans``.
+
+        Raises:
+            InvalidInputError: the engine refuses the statement.
         """

@@ -1,0 +1,217 @@
+"""The span index of one machine."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from urllib.parse import parse_qsl
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from anyio import to_thread
+
+from agenttrace_adapters.duckdb.objects import LocalCopies
+from agenttrace_adapters.duckdb.runs import Int64s, TraceRun, find, newest, sums_of
+from agenttrace_adapters.duckdb.rows import ParquetRows
+from agenttrace_adapters.duckdb.sources import SourceCache
+from agenttrace_adapters.duckdb.sql import SqlRunner
+from agenttrace_core.errors import ConfigurationError
+from agenttrace_core.model.trace import TracePosition
+from agenttrace_core.ports.index import IndexCapabilities, Location, SpanIndex, SqlIndex, View
+from agenttrace_core.ports.storage import ObjectStorage
+from agenttrace_core.schema.keys import trace_id_of, trace_words
+from agenttrace_core.schema.tables import LIGHT, LOCATION, PAYLOAD
+
+_INLINE_ROWS = 4_096
+"""Reads of so few rows are done where they are asked for: the way to a thread and back costs more."""
+
+
+class DuckDBIndex(SpanIndex, SqlIndex):
+    """Finds traces in mapped tables of their ids, reads rows with pyarrow, and answers SQL with DuckDB.
+
+    Args:
+        memory_limit: DuckDB's, such as ``256MB``.
+        threads: DuckDB's.
+        cache_bytes: bound of the local copies of objects, where the storage is elsewhere.
+    """
+
+    def __init__(self, *, memory_limit: str = "256MB", threads: int = 2, cache_bytes: int = 4 << 30) -> None:
+        self._sql = SqlRunner(memory_limit=memory_limit, threads=threads)
+        self._cache_bytes = cache_bytes
+        self._storage: ObjectStorage | None = None
+        self._objects: LocalCopies | None = None
+        self._opened: SourceCache | None = None
+
+    @classmethod
+    def from_url(cls, url: str) -> DuckDBIndex:
+        """Make one from ``duckdb:?memory_limit=256MB&threads=2&cache_bytes=4294967296``; all are optional.
+
+        Raises:
+            ConfigurationError: the URL says anything else.
+        """
+        options = dict(parse_qsl(url.partition("?")[2], keep_blank_values=True))
+        memory_limit = options.pop("memory_limit", "256MB")
+        try:
+            threads = int(options.pop("threads", "2"))
+            cache_bytes = int(options.pop("cache_bytes", str(4 << 30)))
+        except ValueError:
+            threads = cache_bytes = 0
+        if url.partition("?")[0] != "duckdb:" or options or threads < 1 or cache_bytes < 1:
+            raise ConfigurationError(
+                f"index = {url!r}: write 'duckdb:' or 'duckdb:?memory_limit=256MB&threads=2&cache_bytes=4294967296'"
+            )
+        return cls(memory_limit=memory_limit, threads=threads, cache_bytes=cache_bytes)
+
+    @property
+    def capabilities(self) -> IndexCapabilities:
+        """SQL, by DuckDB."""
+        return IndexCapabilities(sql=True)
+
+    def attach(self, storage: ObjectStorage) -> None:
+        """Say where the objects are."""
+        self._storage = storage
+
+    async def open(self) -> None:
+        """Start DuckDB. Files are opened as views name them.
+
+        Raises:
+            ConfigurationError: no storage was attached, or DuckDB refuses an option.
+        """
+        if self._storage is None:
+            raise ConfigurationError("an index needs a storage: call attach() before open()")
+        await self._sql.open()
+        self._objects = LocalCopies(self._storage, max_bytes=self._cache_bytes)
+        self._opened = SourceCache(self._objects)
+
+    async def aclose(self) -> None:
+        """Unmap all files, and remove the local copies."""
+        await self._sql.aclose()
+        if self._opened is not None:
+            self._opened.close()
+            self._opened = None
+        if self._objects is not None:
+            await self._objects.aclose()
+
+    async def traces(
+        self, view: View, project: str, *, limit: int, before: TracePosition | None = None
+    ) -> pa.Table:
+        """Read the newest files' tables of traces only; see ``newest``."""
+        sources = await self._sources.of_project(view, project)
+        return await to_thread.run_sync(newest, sources.found_in, sources.corrections, limit, before)
+
+    async def summaries(self, view: View, project: str, trace_ids: Sequence[str]) -> pa.Table:
+        """Look the ids up in all tables of traces at once."""
+        sources = await self._sources.of_project(view, project)
+        words = np.array([trace_words(trace_id) for trace_id in dict.fromkeys(trace_ids)], np.uint64).reshape(-1, 2)
+        hi, lo = np.ascontiguousarray(words[:, 0]), np.ascontiguousarray(words[:, 1])
+        sums = sums_of([*sources.found_in, *sources.corrections], hi, lo)
+        found = zip(sums["trace_hi"].to_pylist(), sums["trace_lo"].to_pylist(), strict=True)
+        row_of = {trace_id_of(*ids): row for row, ids in enumerate(found)}
+        return sums.take(pa.array([row_of[trace_id] for trace_id in trace_ids if trace_id in row_of], pa.int64()))
+
+    async def versions(
+        self, view: View, project: str, trace_ids: Sequence[str], *, columns: Sequence[str] | None = None
+    ) -> pa.Table:
+        """Find the rows by trace id, and decode the row groups that hold them, if there are any."""
+        names = LIGHT.names if columns is None else list(columns)
+        sources = await self._sources.of_project(view, project)
+        hits: dict[str, list[tuple[TraceRun, int, str]]] = {}
+        for trace_id in dict.fromkeys(trace_ids):
+            for run, row in find(sources.found_in, *trace_words(trace_id)):
+                hits.setdefault(run.source, []).append((run, row, trace_id))
+        pieces = [_schema(names).empty_table()]
+        for source, found in hits.items():
+            if self._sources.file(view, source) is None:
+                pieces.append(self._of_chunk(view, source, project, [trace_id for *_, trace_id in found], names))
+            else:
+                pieces.append(await self._of_file(view, source, project, found, names))
+        return pa.concat_tables(pieces)
+
+    async def payload(self, view: View, locations: Sequence[Location]) -> pa.Table:
+        """Read each source's rows in ascending order, and put them into the order asked."""
+        pieces = [PAYLOAD.empty_table()]
+        place = np.zeros(len(locations), np.int64)
+        count = 0
+        for source in dict.fromkeys(location.source for location in locations):
+            asked = [i for i, location in enumerate(locations) if location.source == source]
+            rows, inverse = np.unique(np.array([locations[i].row for i in asked], np.int64), return_inverse=True)
+            place[asked] = count + inverse
+            count += len(rows)
+            pieces.append(await self._payload_of(view, source, rows))
+        return pa.concat_tables(pieces).take(pa.array(place))
+
+    async def sql(self, view: View, project: str, statement: str) -> pa.Table:
+        """Run trusted SQL over the table ``spans``; see the port."""
+        files = [file for file in view.snapshot.files if any(s.project == project for s in file.segments)]
+        paths = {str(file.id): await self._sources.path(file, "light") for file in files if "light" in file.objects}
+        dropped = {source: rows for source in paths if (rows := self._sources.dropped(view, source)) is not None}
+        live = [_located(c.rows.select(LIGHT.names), c.id, self._kept(view, c.id, _rows_of_project(c.rows, project)))
+                for c in view.live.chunks]  # fmt: skip
+        live_rows = pa.concat_tables([_schema(LIGHT.names).empty_table(), *live])
+        return await self._sql.run(statement, project, paths, dropped, live_rows)
+
+    @property
+    def _sources(self) -> SourceCache:
+        assert self._opened is not None, "open() comes before use"
+        return self._opened
+
+    def _kept(self, view: View, source: str, rows: Int64s) -> Int64s:
+        dropped = self._sources.dropped(view, source)
+        return rows if dropped is None else rows[~np.isin(rows, dropped)]
+
+    def _of_chunk(self, view: View, source: str, project: str, trace_ids: list[str], names: list[str]) -> pa.Table:
+        whole = self._sources.chunk(view, source).rows
+        mask = pc.is_in(whole["trace_id"], value_set=pa.array(trace_ids, pa.string()))
+        rows = np.flatnonzero(np.asarray(pc.and_(mask, pc.equal(whole["project"], project))))
+        return _located(whole.select(names), source, self._kept(view, source, rows))
+
+    async def _of_file(
+        self, view: View, source: str, project: str, found: Iterable[tuple[TraceRun, int, str]], names: list[str]
+    ) -> pa.Table:
+        spans = [(int(run.sums["first_row"][row].as_py()), int(run.sums["rows"][row].as_py()), trace_id)
+                 for run, row, trace_id in found]  # fmt: skip
+        spans.sort()
+        rows = np.concatenate([np.arange(first, first + count) for first, count, _ in spans])
+        of_span = np.repeat(np.arange(len(spans)), [count for _, count, _ in spans])
+        kept = self._kept(view, source, rows)
+        if len(kept) < len(rows):
+            of_span = of_span[np.isin(rows, kept)]
+        file = self._sources.file(view, source)
+        assert file is not None, "a hit in a file names a file of the view"
+        read = [name for name in names if name not in {"project", "trace_id"}]
+        reader = await self._sources.rows(file, "light")
+        light = await _take(reader, kept, read)
+        known = {
+            "project": pa.repeat(project, len(kept)),
+            "trace_id": pa.array([t for *_, t in spans], pa.string()).take(pa.array(of_span)),
+            "source": pa.repeat(source, len(kept)),
+            "row": pa.array(kept),
+        }
+        schema = _schema(names)
+        return pa.table([known[n] if n in known else light[n] for n in schema.names], schema=schema)
+
+    async def _payload_of(self, view: View, source: str, rows: Int64s) -> pa.Table:
+        file = self._sources.file(view, source)
+        if file is None:
+            return self._sources.chunk(view, source).rows.select(PAYLOAD.names).take(pa.array(rows)).cast(PAYLOAD)
+        return await _take(await self._sources.rows(file, "payload"), rows, PAYLOAD.names)
+
+
+async def _take(reader: ParquetRows, rows: Int64s, names: list[str]) -> pa.Table:
+    if len(rows) <= _INLINE_ROWS:
+        return reader.take(rows, names)
+    return await to_thread.run_sync(lambda: reader.twin().take(rows, names))
+
+
+def _schema(names: Sequence[str]) -> pa.Schema:
+    return pa.schema([*(LIGHT.field(name) for name in names), *LOCATION])
+
+
+def _located(table: pa.Table, source: str, rows: Int64s) -> pa.Table:
+    taken = table.take(pa.array(rows))
+    located = [*taken.columns, pa.repeat(source, len(rows)), pa.array(rows)]
+    return pa.table(located, schema=_schema(table.column_names))
+
+
+def _rows_of_project(rows: pa.Table, project: str) -> Int64s:
+    return np.flatnonzero(np.asarray(pc.equal(rows["project"], project)))

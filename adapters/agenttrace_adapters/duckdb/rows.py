@@ -1,0 +1,126 @@
+"""Rows of a Parquet object, by number, decoding no more than the row groups that they are in."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from agenttrace_core.errors import CorruptionError, UnavailableError
+
+Int64s = np.ndarray[Any, np.dtype[np.int64]]
+
+_UNLIKE = {"trace_id", "span_id", "parent_span_id"}
+"""Texts of which hardly two are alike: a dictionary of them would be no shorter."""
+
+
+class ParquetRows:
+    """One local object, mapped, with its footer parsed. Not safe for two threads at once; see ``twin``.
+
+    Args:
+        path: where the object is.
+        schema: its columns. Answers have exactly these types.
+        footer: the parsed footer, if it is known already.
+    """
+
+    def __init__(self, path: Path, schema: pa.Schema, footer: pq.FileMetaData | None = None) -> None:
+        self._path = path
+        self._schema = schema
+        texts = [f.name for f in schema if pa.types.is_string(f.type) and f.name not in _UNLIKE]
+        with translated(path):
+            self._file = pq.ParquetFile(path, metadata=footer, memory_map=True, read_dictionary=texts)
+        self._footer: pq.FileMetaData = footer or self._file.metadata
+        groups = (self._footer.row_group(g).num_rows for g in range(self._footer.num_row_groups))
+        self._first = np.cumsum([0, *groups])
+        self._constants: dict[int, dict[str, pa.Scalar]] = {}
+
+    def twin(self) -> ParquetRows:
+        """Return another reader of the same object, for another thread."""
+        return ParquetRows(self._path, self._schema, self._footer)
+
+    def close(self) -> None:
+        """Unmap the object."""
+        self._file.close(force=True)
+
+    def take(self, rows: Int64s, columns: Sequence[str]) -> pa.Table:
+        """Return ``columns`` of rows given by number, ascending and without repetition.
+
+        Raises:
+            CorruptionError: the object cannot be decoded.
+        """
+        schema = pa.schema([self._schema.field(name) for name in columns])
+        group = self._first.searchsorted(rows, side="right") - 1
+        cuts = np.flatnonzero(np.diff(group, prepend=-1))
+        pieces = []
+        with translated(self._path):
+            for first, stop in zip(cuts, [*cuts[1:], len(rows)], strict=True):
+                g = int(group[first])
+                pieces.append(self._of_group(g, rows[first:stop] - self._first[g], schema))
+        return pa.concat_tables(pieces) if pieces else schema.empty_table()
+
+    def _of_group(self, group: int, rows: Int64s, schema: pa.Schema) -> pa.Table:
+        constants = self._constants_of(group)
+        varying = [name for name in schema.names if name not in constants]
+        decoded = self._file.read_row_group(group, columns=varying, use_threads=False) if varying else None
+        start, count = int(rows[0]), len(rows)
+        is_run = int(rows[-1]) - start + 1 == count
+        if decoded is not None:
+            decoded = decoded.slice(start, count) if is_run else decoded.take(pa.array(rows))
+        arrays = [
+            pa.repeat(constants[f.name], count) if f.name in constants else _plain(decoded[f.name], f.type)
+            for f in schema
+        ]
+        return pa.table(arrays, schema=schema)
+
+    def _constants_of(self, group: int) -> dict[str, pa.Scalar]:
+        """Return the columns which have one value throughout the group, as its statistics say.
+
+        Decoding a column costs the more time the more rows a group has; most columns of a group
+        are all null, or name the one service that sent it.
+        """
+        if group not in self._constants:
+            head = self._footer.row_group(group)
+            found: dict[str, pa.Scalar] = {}
+            for i, field in enumerate(self._schema):
+                value = _only_value(head.column(i).statistics, head.num_rows)
+                if value is not _VARIES:
+                    found[field.name] = pa.scalar(value, field.type)
+            self._constants[group] = found
+        return self._constants[group]
+
+
+_VARIES = object()
+_UNCUT_BYTES = 32
+
+
+def _only_value(statistics: pq.Statistics | None, rows: int) -> object:
+    if statistics is None or not statistics.has_null_count:
+        return _VARIES
+    if statistics.null_count == rows:
+        return None
+    if statistics.null_count or not statistics.has_min_max or statistics.min != statistics.max:
+        return _VARIES
+    value: object = statistics.min
+    # The format allows writers to cut long bounds short, and pyarrow does not say whether one was.
+    return _VARIES if isinstance(value, str) and len(value.encode()) > _UNCUT_BYTES else value
+
+
+def _plain(column: pa.ChunkedArray, wanted: pa.DataType) -> pa.ChunkedArray:
+    if pa.types.is_dictionary(column.type):
+        return pa.chunked_array([chunk.dictionary_decode() for chunk in column.chunks], wanted)
+    return column if column.type == wanted else column.cast(wanted)
+
+
+@contextmanager
+def translated(path: Path) -> Generator[None]:
+    try:
+        yield
+    except FileNotFoundError as error:
+        raise UnavailableError(f"{path.name} is gone: files were merged while they were read; ask again") from error
+    except (pa.ArrowInvalid, OSError) as error:
+        raise CorruptionError(f"{path.name} cannot be read: {error}") from error

@@ -1,0 +1,205 @@
+"""What a view consists of, in the form that the index searches, kept for as long as views name it."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import numpy as np
+import pyarrow as pa
+
+from agenttrace_adapters.duckdb.objects import LocalCopies
+from agenttrace_adapters.duckdb.rows import ParquetRows, translated
+from agenttrace_adapters.duckdb.runs import TraceRun
+from agenttrace_core.model.segment import FileKind, Segment, SegmentFile, Snapshot, Superseded
+from agenttrace_core.ports.index import View
+from agenttrace_core.ports.live import LiveChunk
+from agenttrace_core.schema.files import read_ipc_stream
+from agenttrace_core.schema.tables import LIGHT, PAYLOAD
+
+Int64s = np.ndarray[Any, np.dtype[np.int64]]
+
+_OPEN_OBJECTS = 256
+_VIEWS = 4
+_SEGMENTS_AS_THEY_ARE = 4
+"""A project's segments in one file that are searched one by one; of more, one run is made."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sources:
+    """One project's part of a view."""
+
+    files: Sequence[TraceRun]
+    live: Sequence[TraceRun]
+    corrections: Sequence[TraceRun]
+
+    @property
+    def found_in(self) -> list[TraceRun]:
+        """The runs by whose rows a trace is found."""
+        return [*self.files, *self.live]
+
+
+@dataclass(slots=True)
+class _Known:
+    """A view, and what has been made of it. Superseded and dead rows by source, ascending."""
+
+    view: View
+    files: dict[str, SegmentFile]
+    chunks: dict[str, LiveChunk]
+    dropped: dict[str, Int64s]
+    superseded: list[Superseded]
+    of_project: dict[str, Sources] = field(default_factory=dict)
+
+
+class SourceCache:
+    """Opens what views name, once, and lets go of what the newest view does not name any more."""
+
+    def __init__(self, objects: LocalCopies) -> None:
+        self._objects = objects
+        self._views: OrderedDict[int, _Known] = OrderedDict()
+        self._file_runs: dict[UUID, dict[str, list[TraceRun]]] = {}
+        self._chunk_runs: dict[str, tuple[pa.Table, dict[str, TraceRun | None]]] = {}
+        self._segments: tuple[Snapshot, dict[str, list[tuple[SegmentFile, list[Segment]]]]] | None = None
+        self._corrections: dict[int, tuple[Superseded, TraceRun]] = {}
+        self._open: OrderedDict[tuple[str, str], ParquetRows] = OrderedDict()
+
+    def close(self) -> None:
+        """Let go of everything."""
+        for rows in self._open.values():
+            rows.close()
+        for held in (self._views, self._file_runs, self._chunk_runs, self._corrections, self._open):
+            held.clear()
+        self._segments = None
+
+    async def of_project(self, view: View, project: str) -> Sources:
+        """Return where the traces of ``project`` are."""
+        known = self._look(view)
+        if project not in known.of_project:
+            files = [run for f, s in self._by_project(view.snapshot).get(project, ()) for run in await self._file(f, s)]
+            live = [run for chunk in view.live.chunks if (run := self._chunk(chunk, project)) is not None]
+            superseded = [self._correction(s) for s in known.superseded if s.project == project]
+            known.of_project[project] = Sources(files, live, [run for run in superseded if len(run.hi)])
+        return known.of_project[project]
+
+    def dropped(self, view: View, source: str) -> Int64s | None:
+        """Return the rows of a file or chunk that are not to be returned, ascending; None if all are."""
+        return self._look(view).dropped.get(source)
+
+    def file(self, view: View, source: str) -> SegmentFile | None:
+        """Return a file of the view by id, None if that is no file."""
+        return self._look(view).files.get(source)
+
+    def chunk(self, view: View, source: str) -> LiveChunk:
+        """Return a chunk of the view by id."""
+        return self._look(view).chunks[source]
+
+    async def rows(self, file: SegmentFile, name: str) -> ParquetRows:
+        """Return the reader of a file's ``light`` or ``payload`` object."""
+        key = (str(file.id), name)
+        if key not in self._open:
+            path = await self._objects.path(file.objects[name])
+            self._open[key] = ParquetRows(path, LIGHT if name == "light" else PAYLOAD)
+            while len(self._open) > _OPEN_OBJECTS:
+                self._open.popitem(last=False)
+        self._open.move_to_end(key)
+        return self._open[key]
+
+    async def path(self, file: SegmentFile, name: str) -> Path:
+        """Return where an object of a file is on this machine."""
+        return await self._objects.path(file.objects[name])
+
+    def _look(self, view: View) -> _Known:
+        known = self._views.get(id(view))
+        if known is None:
+            known = self._views[id(view)] = _known(view)
+            # Long readings pin their view while others come and go: a few are kept side by side.
+            while len(self._views) > _VIEWS:
+                self._views.popitem(last=False)
+            self._let_go()
+        return known
+
+    def _let_go(self) -> None:
+        kept = self._views.values()
+        ids = {file.id for known in kept for file in known.files.values()}
+        chunks = {chunk for known in kept for chunk in known.chunks}
+        used = {id(s) for known in kept for s in known.superseded}
+        for gone in self._file_runs.keys() - ids:
+            del self._file_runs[gone]
+        for key in [key for key in self._open if UUID(key[0]) not in ids]:
+            del self._open[key]
+        for gone_chunk in self._chunk_runs.keys() - chunks:
+            del self._chunk_runs[gone_chunk]
+        for unused in self._corrections.keys() - used:
+            del self._corrections[unused]
+
+    def _by_project(self, snapshot: Snapshot) -> dict[str, list[tuple[SegmentFile, list[Segment]]]]:
+        if self._segments is None or self._segments[0] is not snapshot:
+            self._segments = snapshot, _segments_by_project(snapshot)
+        return self._segments[1]
+
+    async def _file(self, file: SegmentFile, segments: list[Segment]) -> list[TraceRun]:
+        project = segments[0].project
+        runs = self._file_runs.setdefault(file.id, {})
+        if project not in runs:
+            path = await self._objects.path(file.objects["traces"])
+            with translated(path):
+                whole = pa.ipc.open_file(pa.memory_map(str(path))).read_all()
+            runs[project] = _file_runs(str(file.id), whole, segments)
+        return runs[project]
+
+    def _chunk(self, chunk: LiveChunk, project: str) -> TraceRun | None:
+        known = self._chunk_runs.get(chunk.id)
+        if known is None or known[0] is not chunk.traces:
+            known = self._chunk_runs[chunk.id] = (chunk.traces, {})
+        if project not in known[1]:
+            own = chunk.traces.filter(pa.compute.equal(chunk.traces["project"], project))
+            known[1][project] = TraceRun.of(chunk.id, own) if len(own) else None
+        return known[1][project]
+
+    def _correction(self, superseded: Superseded) -> TraceRun:
+        if id(superseded) not in self._corrections:
+            run = TraceRun.of("", read_ipc_stream(superseded.traces_ipc))
+            self._corrections[id(superseded)] = superseded, run
+        return self._corrections[id(superseded)][1]
+
+
+def _known(view: View) -> _Known:
+    files = {str(file.id): file for file in view.snapshot.files}
+    superseded = [s for s in (*view.snapshot.superseded, *view.live.superseded) if str(s.file_id) in files]
+    dropped: dict[str, set[int]] = {chunk: set(rows) for chunk, rows in view.live.dead.items()}
+    for s in superseded:
+        dropped.setdefault(str(s.file_id), set()).update(s.rows)
+    return _Known(
+        view=view,
+        files=files,
+        chunks={chunk.id: chunk for chunk in view.live.chunks},
+        dropped={source: np.array(sorted(rows), np.int64) for source, rows in dropped.items() if rows},
+        superseded=superseded,
+    )
+
+
+def _segments_by_project(snapshot: Snapshot) -> dict[str, list[tuple[SegmentFile, list[Segment]]]]:
+    found: dict[str, list[tuple[SegmentFile, list[Segment]]]] = {}
+    for file in snapshot.files:
+        if file.kind is not FileKind.SPANS:
+            continue
+        of_file: dict[str, list[Segment]] = {}
+        for segment in file.segments:
+            of_file.setdefault(segment.project, []).append(segment)
+        for project, segments in of_file.items():
+            found.setdefault(project, []).append((file, segments))
+    return found
+
+
+def _file_runs(source: str, whole: pa.Table, segments: list[Segment]) -> list[TraceRun]:
+    pieces = [whole.slice(s.first_trace, s.traces) for s in segments]
+    if len(segments) > _SEGMENTS_AS_THEY_ARE:
+        return [TraceRun.of(source, pa.concat_tables(pieces).combine_chunks())]
+    return [
+        TraceRun.of_sorted(source, piece, s.min_start_ns, s.max_start_ns)
+        for piece, s in zip(pieces, segments, strict=True)
+    ]

@@ -1,0 +1,172 @@
+"""The index at its plainest: every answer reads whatever objects it needs, whole, and keeps nothing.
+
+For tests, examples and small embeddings, and the second opinion to indexes that are quick.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterable, Sequence
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from agenttrace_core.errors import ConfigurationError
+from agenttrace_core.model.segment import FileKind, Segment, SegmentFile, Superseded
+from agenttrace_core.model.trace import TracePosition
+from agenttrace_core.ports.index import IndexCapabilities, Location, SpanIndex, View
+from agenttrace_core.ports.storage import ObjectStorage
+from agenttrace_core.query.sums import below, merge_sums, newest_first
+from agenttrace_core.schema.files import read_ipc_stream
+from agenttrace_core.schema.keys import trace_id_of
+from agenttrace_core.schema.tables import LIGHT, LOCATION, PAYLOAD, TRACES
+
+
+class MemoryIndex(SpanIndex):
+    """Reads objects whole through the storage port. Needs no folder, no cache and no driver."""
+
+    def __init__(self) -> None:
+        self._attached: ObjectStorage | None = None
+
+    @classmethod
+    def from_url(cls, url: str) -> MemoryIndex:
+        """Make one from ``memory:``.
+
+        Raises:
+            ConfigurationError: the URL says more than that.
+        """
+        if url != "memory:":
+            raise ConfigurationError(f"index = {url!r}: the in-memory index is 'memory:', without more")
+        return cls()
+
+    @property
+    def capabilities(self) -> IndexCapabilities:
+        """No SQL."""
+        return IndexCapabilities(sql=False)
+
+    def attach(self, storage: ObjectStorage) -> None:
+        """Say where the objects are."""
+        self._attached = storage
+
+    async def open(self) -> None:
+        """Check that a storage was attached.
+
+        Raises:
+            ConfigurationError: none was.
+        """
+        if self._attached is None:
+            raise ConfigurationError("an index needs a storage: call attach() before open()")
+
+    async def aclose(self) -> None:
+        """Nothing is held."""
+
+    async def traces(
+        self, view: View, project: str, *, limit: int, before: TracePosition | None = None
+    ) -> pa.Table:
+        """Merge the whole ledger of the project, and return a piece of it."""
+        sums = await self._ledger(view, project)
+        if before is not None:
+            sums = sums.filter(pa.array(below(sums, before.start_ns, before.trace_id)))
+        return sums.take(pa.array(newest_first(sums)[:limit]))
+
+    async def summaries(self, view: View, project: str, trace_ids: Sequence[str]) -> pa.Table:
+        """Merge the whole ledger of the project, and return some rows of it."""
+        sums = await self._ledger(view, project)
+        row_of = {_trace_id(row): i for i, row in enumerate(sums.select(["trace_hi", "trace_lo"]).to_pylist())}
+        return sums.take(pa.array([row_of[trace_id] for trace_id in trace_ids if trace_id in row_of], pa.int64()))
+
+    async def versions(
+        self, view: View, project: str, trace_ids: Sequence[str], *, columns: Sequence[str] | None = None
+    ) -> pa.Table:
+        """Read every light object of the project, and keep what is asked."""
+        wanted = pa.array(sorted(set(trace_ids)), pa.string())
+        found = [pa.schema([*LIGHT, *LOCATION]).empty_table()]
+        async for located in self._light(view, project):
+            found.append(located.filter(pc.is_in(located["trace_id"], value_set=wanted)))
+        table = pa.concat_tables(found)
+        return table if columns is None else table.select([*columns, *LOCATION.names])
+
+    async def payload(self, view: View, locations: Sequence[Location]) -> pa.Table:
+        """Read whole payload objects, one after the other."""
+        pieces = [PAYLOAD.empty_table()]
+        place = np.zeros(len(locations), np.int64)
+        count = 0
+        for source in dict.fromkeys(location.source for location in locations):
+            asked = [i for i, location in enumerate(locations) if location.source == source]
+            place[asked] = count + np.arange(len(asked))
+            count += len(asked)
+            rows = pa.array([locations[i].row for i in asked], pa.int64())
+            pieces.append((await self._payload_of(view, source)).take(rows))
+        return pa.concat_tables(pieces).take(pa.array(place))
+
+    @property
+    def _storage(self) -> ObjectStorage:
+        assert self._attached is not None, "attach() comes before use"
+        return self._attached
+
+    async def _ledger(self, view: View, project: str) -> pa.Table:
+        partial: list[pa.Table] = []
+        for file, segments in _files(view, project):
+            whole = pa.ipc.open_file(await self._storage.get(file.objects["traces"].key)).read_all()
+            partial += [whole.slice(s.first_trace, s.traces) for s in segments]
+        partial += [chunk.traces.filter(_of(chunk.traces, project)) for chunk in view.live.chunks]
+        partial += [read_ipc_stream(s.traces_ipc) for s in _superseded(view) if s.project == project]
+        return merge_sums([TRACES.empty_table(), *(p.cast(TRACES) for p in partial)])
+
+    async def _light(self, view: View, project: str) -> AsyncIterator[pa.Table]:
+        dropped = _rows_by_source(view)
+        for file, segments in _files(view, project):
+            whole = await self._parquet(file, "light")
+            for segment in segments:
+                rows = np.arange(segment.first_row, segment.first_row + segment.rows)
+                yield _located(whole, str(file.id), rows, dropped)
+        for chunk in view.live.chunks:
+            rows = np.flatnonzero(np.asarray(_of(chunk.rows, project)))
+            yield _located(chunk.rows, chunk.id, rows, dropped)
+
+    async def _payload_of(self, view: View, source: str) -> pa.Table:
+        for chunk in view.live.chunks:
+            if chunk.id == source:
+                return chunk.rows.select(PAYLOAD.names).cast(PAYLOAD)
+        file = next(file for file in view.snapshot.files if str(file.id) == source)
+        return await self._parquet(file, "payload")
+
+    async def _parquet(self, file: SegmentFile, name: str) -> pa.Table:
+        schema = LIGHT if name == "light" else PAYLOAD
+        return pq.read_table(pa.BufferReader(await self._storage.get(file.objects[name].key))).cast(schema)
+
+
+def _files(view: View, project: str) -> Iterable[tuple[SegmentFile, list[Segment]]]:
+    for file in view.snapshot.files:
+        segments = [s for s in file.segments if s.project == project]
+        if segments and file.kind is FileKind.SPANS:
+            yield file, segments
+
+
+def _superseded(view: View) -> Iterable[Superseded]:
+    live = {file.id for file in view.snapshot.files}
+    return (s for s in (*view.snapshot.superseded, *view.live.superseded) if s.file_id in live)
+
+
+def _rows_by_source(view: View) -> dict[str, set[int]]:
+    """Rows that are not to be returned, by the file or chunk that they are in."""
+    rows = {chunk: set(dead) for chunk, dead in view.live.dead.items()}
+    for superseded in _superseded(view):
+        rows.setdefault(str(superseded.file_id), set()).update(superseded.rows)
+    return rows
+
+
+def _located(whole: pa.Table, source: str, rows: np.ndarray, dropped: dict[str, set[int]]) -> pa.Table:  # type: ignore[type-arg]
+    kept = rows[~np.isin(rows, list(dropped.get(source, ())))]
+    light = whole.select(LIGHT.names).take(pa.array(kept, pa.int64()))
+    light = light.append_column(LOCATION[0], pa.array([source] * len(kept), pa.string()))
+    return light.append_column(LOCATION[1], pa.array(kept, pa.int64()))
+
+
+def _of(table: pa.Table, project: str) -> pa.ChunkedArray:
+    return pc.equal(table["project"], project)
+
+
+def _trace_id(row: dict[str, int]) -> str:
+    return trace_id_of(row["trace_hi"], row["trace_lo"])

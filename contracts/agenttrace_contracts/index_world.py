@@ -1,0 +1,304 @@
+"""A small world of spans for the index suite: what was sent, as files and live chunks, and in plain Python.
+
+The builder plays the writer's part with the core's own encoders; the model beside it is lists and
+dictionaries, and knows neither an index nor Arrow.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+from uuid import UUID, uuid4
+
+import anyio
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from agenttrace_core.errors import NotFoundError
+from agenttrace_core.model.segment import FileKind, SegmentFile, Snapshot, StoredObject, Superseded
+from agenttrace_core.ports.index import View
+from agenttrace_core.ports.live import LiveChunk, LiveState
+from agenttrace_core.ports.storage import ObjectInfo, ObjectStorage, StorageCapabilities
+from agenttrace_core.schema.files import encode_spans_file, ipc_stream
+from agenttrace_core.schema.tables import LIGHT, ROWS
+from agenttrace_core.schema.traces import negated, trace_sums
+
+BASE_NS = 1_700_000_000_000_000_000
+"""A moment in November 2023; the world's spans begin around it."""
+
+
+class FolderObjects(ObjectStorage):
+    """Just enough of a storage for an index to read from. Not one of the adapters under test.
+
+    Args:
+        folder: where the objects are.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    @classmethod
+    def from_url(cls, url: str) -> FolderObjects:
+        """Make one from a path."""
+        return cls(Path(url))
+
+    @property
+    def capabilities(self) -> StorageCapabilities:
+        """Nothing is promised."""
+        return StorageCapabilities(durable=False, multi_process=False)
+
+    async def open(self) -> None:
+        """Make the folder."""
+        await anyio.Path(self.folder).mkdir(parents=True, exist_ok=True)
+
+    async def aclose(self) -> None:
+        """Nothing is held."""
+
+    async def put(self, key: str, data: Sequence[memoryview | bytes]) -> None:
+        """Write the object."""
+        path = anyio.Path(self.folder / key)
+        await path.parent.mkdir(parents=True, exist_ok=True)
+        await path.write_bytes(b"".join(data))
+
+    async def get(self, key: str) -> bytes:
+        """Read the object."""
+        path = anyio.Path(self.folder / key)
+        if not await path.exists():
+            raise NotFoundError(f"no object {key}")
+        return await path.read_bytes()
+
+    async def get_ranges(self, key: str, ranges: Sequence[tuple[int, int]]) -> Sequence[bytes]:
+        """Read parts of the object."""
+        body = await self.get(key)
+        return [body[offset : offset + length] for offset, length in ranges]
+
+    async def list(self, prefix: str = "") -> AsyncIterator[ObjectInfo]:
+        """Name nothing: an index does not list."""
+        for info in ():
+            yield info
+
+    async def delete(self, key: str) -> None:
+        """Remove the object."""
+        await anyio.Path(self.folder / key).unlink(missing_ok=True)
+
+
+class LocalFolderObjects(FolderObjects):
+    """The same, whose objects an index may map where they are."""
+
+    def local_path(self, key: str) -> Path:
+        """Where the object is."""
+        return self.folder / key
+
+
+@dataclass(frozen=True, slots=True)
+class SentSpan:
+    """A version of a span, as light columns, and where it is now. Its payload is ``payload_of`` it."""
+
+    light: Mapping[str, Any]
+    source: str = ""
+    row: int = -1
+
+    @property
+    def arrival(self) -> tuple[int, int, int]:
+        """What tells this version from every other."""
+        return self.light["partition"], self.light["offset"], self.light["position"]
+
+    @property
+    def identity(self) -> tuple[Any, ...]:
+        """Of which span it is a version."""
+        return tuple(self.light[n] for n in ("project", "trace_id", "span_id", "kind", "service", "start_ns"))
+
+    @property
+    def placed_ns(self) -> int:
+        """Its start, or where it has none, when it was received."""
+        start = self.light["start_ns"]
+        return int(self.light["received_ns"] if start is None else start)
+
+    @property
+    def end_ns(self) -> int:
+        """Its end, or start where it has not ended."""
+        return self.placed_ns + max(self.light["duration_ns"] or 0, 0)
+
+    @property
+    def precedence(self) -> tuple[Any, ...]:
+        """The greatest of a span's versions counts."""
+        duration = self.light["duration_ns"]
+        return duration is not None, duration or 0, self.light["received_ns"], *self.arrival
+
+
+def payload_of(light: Mapping[str, Any]) -> bytes:
+    """Return the bytes that stand for a span's protobuf in this world."""
+    return f"{light['partition']}-{light['offset']}-{light['position']}".encode()
+
+
+class World:
+    """What was sent so far, what of it counts, and the view that an index is given of it.
+
+    Args:
+        storage: where flushed files are put; what the index was attached to.
+    """
+
+    def __init__(self, storage: ObjectStorage) -> None:
+        self.storage = storage
+        self.spans: list[SentSpan] = []
+        self.lost: list[SentSpan] = []
+        """Versions that were superseded. They stay where they are until compaction."""
+        self._files: list[SegmentFile] = []
+        self._superseded: list[Superseded] = []
+        self._live_superseded: list[Superseded] = []
+        self._chunks: dict[str, pa.Table] = {}
+        self._offset = 0
+        self._version = 0
+
+    def view(self) -> View:
+        """Return what an index may see."""
+        dead: dict[str, list[int]] = {}
+        for span in self.lost:
+            if span.source in self._chunks:
+                dead.setdefault(span.source, []).append(span.row)
+        chunks = [
+            LiveChunk(i, (), rows, trace_sums(_without(rows, dead.get(i, ())))) for i, rows in self._chunks.items()
+        ]
+        return View(
+            Snapshot(self._version, {}, tuple(self._files), tuple(self._superseded)),
+            LiveState(
+                "world", {}, chunks, {i: tuple(sorted(rows)) for i, rows in dead.items()}, tuple(self._live_superseded)
+            ),
+        )
+
+    def arrive(self, lights: Iterable[Mapping[str, Any]]) -> None:
+        """Add a live chunk; of versions of one span the lesser are superseded, where they are found."""
+        self._offset += 1
+        chunk = f"chunk-{self._offset}"
+        arrived: dict[tuple[Any, ...], SentSpan] = {}
+        for position, light in enumerate(lights):
+            full = {**light, "partition": 0, "offset": self._offset, "position": position}
+            span = SentSpan(full, chunk, len(arrived))
+            if span.identity not in arrived:
+                arrived[span.identity] = span
+        if not arrived:
+            return
+        self._chunks[chunk] = rows_of([span.light for span in arrived.values()])
+        for span in arrived.values():
+            self._add(span)
+
+    async def flush(self) -> None:
+        """Make one file of all live chunks."""
+        live = [span for span in self.spans if span.source in self._chunks]
+        self._chunks.clear()
+        self.lost = [span for span in self.lost if any(str(f.id) == span.source for f in self._files)]
+        self._superseded += self._live_superseded
+        self._live_superseded = []
+        await self._move(live, level=0)
+
+    async def compact(self) -> None:
+        """Make one file of all files, without what was superseded in them."""
+        assert not self._live_superseded, "the world compacts right after a flush"
+        old = {str(file.id) for file in self._files}
+        self._files, self._superseded = [], []
+        self.lost = [span for span in self.lost if span.source not in old]
+        await self._move([span for span in self.spans if span.source in old], level=1)
+
+    async def _move(self, spans: list[SentSpan], level: int) -> None:
+        self._version += 1
+        if not spans:
+            return
+        file_id = uuid4()
+        encoded = encode_spans_file(rows_of([span.light for span in spans]))
+        self._files.append(await self._put(file_id, encoded.objects, encoded.segments, level))
+        # Read back without the index: which row of the file is whose.
+        light = pq.read_table(pa.BufferReader(encoded.objects["light"]))
+        columns = (light[name].to_pylist() for name in ("partition", "offset", "position"))
+        row_of = {arrival: row for row, arrival in enumerate(zip(*columns, strict=True))}
+        moved = {span.arrival: replace(span, source=str(file_id), row=row_of[span.arrival]) for span in spans}
+        self.spans = [moved.get(span.arrival, span) for span in self.spans]
+
+    async def _put(self, file_id: UUID, objects: Mapping[str, pa.Buffer], segments: Any, level: int) -> SegmentFile:
+        stored = {name: StoredObject(f"{file_id}/{name}", body.size, "") for name, body in objects.items()}
+        for name, body in objects.items():
+            await self.storage.put(stored[name].key, [memoryview(body)])
+        return SegmentFile(file_id, FileKind.SPANS, level, "", stored, segments)
+
+    def _add(self, span: SentSpan) -> None:
+        rival = next((other for other in self.spans if other.identity == span.identity), None)
+        if rival is None:
+            self.spans.append(span)
+            return
+        loser, winner = sorted((rival, span), key=lambda version: version.precedence)
+        self.spans = [other for other in self.spans if other is not rival]
+        self.spans.append(winner)
+        self.lost.append(loser)
+        if loser.source not in self._chunks:
+            taken_back = ipc_stream(negated(trace_sums(rows_of([loser.light]))))
+            self._live_superseded.append(
+                Superseded(UUID(loser.source), loser.light["project"], (loser.row,), taken_back)
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class ExpectedTrace:
+    """What a list of traces should say of one. Where several names are right, all are given."""
+
+    trace_id: str
+    start_ns: int
+    end_ns: int
+    spans: int
+    errors: int
+    input_tokens: int
+    output_tokens: int
+    has_root: bool
+    names: frozenset[str]
+
+
+def expected_traces(world: World, project: str) -> list[ExpectedTrace]:
+    """Return a project's traces, newest first, by counting in plain Python."""
+    by_trace: dict[str, list[SentSpan]] = {}
+    for span in world.spans:
+        if span.light["project"] == project:
+            by_trace.setdefault(span.light["trace_id"], []).append(span)
+    traces = [_expected(trace_id, spans, world.lost) for trace_id, spans in by_trace.items()]
+    return sorted(traces, key=lambda trace: (trace.start_ns, trace.trace_id), reverse=True)
+
+
+def _expected(trace_id: str, spans: list[SentSpan], lost: list[SentSpan]) -> ExpectedTrace:
+    roots = [span for span in spans if span.light["parent_span_id"] is None]
+    earliest = min(span.placed_ns for span in roots or spans)
+    identities = {span.identity for span in roots or spans if span.placed_ns == earliest}
+    return ExpectedTrace(
+        trace_id=trace_id,
+        start_ns=min(span.placed_ns for span in spans),
+        end_ns=max(span.end_ns for span in spans),
+        spans=len(spans),
+        errors=sum(span.light["status"] == "error" for span in spans),
+        input_tokens=sum(span.light["input_tokens"] or 0 for span in spans),
+        output_tokens=sum(span.light["output_tokens"] or 0 for span in spans),
+        has_root=bool(roots),
+        # Until compaction a superseded version may still lend its name.
+        names=frozenset(span.light["name"] for span in (*spans, *lost) if span.identity in identities),
+    )
+
+
+def rows_of(lights: Sequence[Mapping[str, Any]]) -> pa.Table:
+    """Return rows of ``ROWS`` from light columns."""
+    columns: dict[str, list[Any]] = {name: [light[name] for light in lights] for name in LIGHT.names}
+    columns["span"] = [payload_of(light) for light in lights]
+    for name in ROWS.names[len(LIGHT.names) + 1 :]:
+        columns[name] = [light["service"] and str(light["service"]).encode() for light in lights]
+    return pa.table([pa.array(columns[f.name], f.type) for f in ROWS], schema=ROWS)
+
+
+def light_row(**values: Any) -> dict[str, Any]:
+    """Return the light columns of a span, of which only what matters need be given."""
+    defaults: dict[str, Any] = dict.fromkeys(LIGHT.names)
+    defaults |= {
+        "project": "default", "trace_id": "1".zfill(32), "span_id": "1".zfill(16), "name": "span", "kind": "internal",
+        "status": "unset", "quality": 0, "start_ns": BASE_NS, "duration_ns": 1_000, "received_ns": BASE_NS,
+    }  # fmt: skip
+    return defaults | values
+
+
+def _without(rows: pa.Table, dead: Iterable[int]) -> pa.Table:
+    gone = set(dead)
+    return rows.take(pa.array([row for row in range(len(rows)) if row not in gone], pa.int64()))

@@ -1,0 +1,117 @@
+"""Which version of a span counts, and the order of a trace's spans.
+
+Identity and precedence are those of the span model: a span is (project, trace id, span id, OTel
+kind, service, start); of its versions the one that has an end wins, then the later end, then
+the later received time, then the greater (partition, offset, position). The order is total, so
+that any order of delivery gives the same answer.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from agenttrace_core.model.span import Quality
+from agenttrace_core.schema.keys import words_of_hex
+
+Bools = np.ndarray[Any, np.dtype[np.bool_]]
+Int64s = np.ndarray[Any, np.dtype[np.int64]]
+
+SETTLE_COLUMNS = (
+    "span_id", "kind", "service", "start_ns", "duration_ns", "quality", "received_ns", "partition", "offset", "position",
+)  # fmt: skip
+"""What ``settle`` reads of ``LIGHT``."""
+
+
+def settle(rows: pa.Table) -> pa.Table:
+    """Take the rows of one trace, in any order; return the versions that count, ordered by (start, span id).
+
+    ``rows`` holds ``SETTLE_COLUMNS`` among others. A span without a start stands where it was
+    received. Spans that share start and id (Zipkin's two sides) are ordered by kind and service.
+    """
+    rows = rows.combine_chunks()
+    span = words_of_hex(_array(rows, "span_id"), 8)[:, 0]
+    start = effective_start(rows)
+    order = np.lexsort((span, start))
+    if len(np.unique(span)) < len(span):
+        order = order[_winners(rows, [span])[order]]
+        tied = (np.diff(span[order]) == 0) & (np.diff(start[order]) == 0)
+        if tied.any():
+            rank = np.lexsort((_ranks(rows, "service"), _ranks(rows, "kind"), span, start))
+            kept = np.zeros(len(span), np.bool_)
+            kept[order] = True
+            order = rank[kept[rank]]
+    return rows if (order == np.arange(len(rows))).all() and len(order) == len(rows) else rows.take(pa.array(order))
+
+
+def effective_start(rows: pa.Table) -> Int64s:
+    """Return where each span stands in time: its start, or when it was received if it gave none."""
+    start = _array(rows, "start_ns")
+    if start.null_count:
+        start = pc.coalesce(start, _array(rows, "received_ns"))
+    placed: Int64s = start.to_numpy()
+    return placed
+
+
+def orphans(rows: pa.Table) -> Bools:
+    """Return which spans of a whole trace name a parent that is not among them."""
+    parents = _array(rows, "parent_span_id")
+    named = np.asarray(parents.is_valid())
+    lost = np.zeros(len(parents), np.bool_)
+    if named.any():
+        present = words_of_hex(_array(rows, "span_id"), 8)[:, 0]
+        wanted = words_of_hex(parents.drop_null() if parents.null_count else parents, 8)[:, 0]
+        lost[named] = ~np.isin(wanted, present)
+    return lost
+
+
+def winners(rows: pa.Table) -> Bools:
+    """Mark, among rows of any projects and traces, for each identity the version that counts.
+
+    ``rows`` holds ``SETTLE_COLUMNS``, ``project`` and ``trace_id``.
+    """
+    rows = rows.combine_chunks()
+    trace = words_of_hex(_array(rows, "trace_id"), 16)
+    span = words_of_hex(_array(rows, "span_id"), 8)[:, 0]
+    return _winners(rows, [_ranks(rows, "project"), trace[:, 0], trace[:, 1], span])
+
+
+def _winners(rows: pa.Table, ids: list[np.ndarray[Any, Any]]) -> Bools:
+    """Mark, for each identity, the version that counts; ``ids`` tells spans apart among these rows."""
+    start = _array(rows, "start_ns")
+    has_start = np.asarray(start.is_valid())
+    identity = [*ids, _ranks(rows, "kind"), _ranks(rows, "service"), has_start, start.fill_null(0).to_numpy()]
+    has_end = (_numbers(rows, "quality") & np.uint16(Quality.NO_END)) == 0
+    # Within an identity starts are equal, so that the later end is the longer duration.
+    duration = _array(rows, "duration_ns").fill_null(np.iinfo(np.int64).min).to_numpy()
+    arrival = [_numbers(rows, name) for name in ("received_ns", "partition", "offset", "position")]
+    order = np.lexsort([*reversed(arrival), duration, has_end, *identity])
+    last = np.ones(len(order), np.bool_)
+    last[:-1] = np.any([key[order][1:] != key[order][:-1] for key in identity], axis=0)
+    wins = np.zeros(len(order), np.bool_)
+    wins[order[last]] = True
+    return wins
+
+
+def _ranks(rows: pa.Table, name: str) -> Int64s:
+    """Return numbers in the order of a text column's values, null first."""
+    column = _array(rows, name)
+    encoded = column if pa.types.is_dictionary(column.type) else column.dictionary_encode(null_encoding="encode")
+    texts = [("", "") if text is None else ("1", text) for text in encoded.dictionary.to_pylist()]
+    rank = np.zeros(len(texts), np.int64)
+    rank[sorted(range(len(texts)), key=texts.__getitem__)] = np.arange(len(texts))
+    ranks: Int64s = rank[encoded.indices.to_numpy(zero_copy_only=False)]
+    return ranks
+
+
+def _numbers(rows: pa.Table, name: str) -> np.ndarray[Any, Any]:
+    numbers: np.ndarray[Any, Any] = _array(rows, name).to_numpy()
+    return numbers
+
+
+def _array(rows: pa.Table, name: str) -> pa.Array:
+    column = rows[name]
+    return column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()

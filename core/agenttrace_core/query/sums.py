@@ -1,0 +1,101 @@
+"""The ledger of traces: partial sums from files, live chunks and corrections, merged into one row a trace."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from agenttrace_core.schema.keys import trace_id_of
+from agenttrace_core.schema.tables import TRACES
+
+Bools = np.ndarray[Any, np.dtype[np.bool_]]
+Int64s = np.ndarray[Any, np.dtype[np.int64]]
+
+_ADDED = ("spans", "errors", "input_tokens", "output_tokens")
+_MOST, _LEAST = np.iinfo(np.int64).max, np.iinfo(np.int64).min
+
+
+def merge_sums(tables: Sequence[pa.Table]) -> pa.Table:
+    """Add up rows of ``TRACES`` of one project, in any order, and return one row a trace, by trace id.
+
+    Rows with negative ``spans`` are corrections: they only take counts and tokens back. A trace
+    of which no span is left is not in the result. ``first_row`` and ``rows`` are 0. Of names the
+    earliest root's counts, else the earliest span's; among equals that of the last table, which is
+    the likeliest to hold the version that counts.
+    """
+    ledger = pa.concat_tables(tables).combine_chunks() if tables else TRACES.empty_table()
+    if len(ledger) == 0:
+        return ledger
+    hi, lo = _numbers(ledger, "trace_hi"), _numbers(ledger, "trace_lo")
+    start, end = _numbers(ledger, "start_ns"), _numbers(ledger, "end_ns")
+    told = _numbers(ledger, "spans") > 0
+    silent = ~(told & np.asarray(ledger["has_root"].chunk(0)))
+    # Corrections last, then roots first, then by start: the first row of a trace is the one that names it.
+    late = -np.arange(len(ledger))
+    order = np.lexsort((late, start, silent, ~told, lo, hi))
+    first = _group_starts(hi[order], lo[order])
+    speaker = order[first]
+    columns: dict[str, Any] = {
+        "start_ns": np.minimum.reduceat(np.where(told, start, _MOST)[order], first),
+        "end_ns": np.maximum.reduceat(np.where(told, end, _LEAST)[order], first),
+        "has_root": ~silent[speaker],
+    }
+    for name in _ADDED:
+        columns[name] = np.add.reduceat(_numbers(ledger, name)[order], first)
+    for name in ("session_id", "user_id"):
+        columns[name] = _first_said(ledger[name].chunk(0), (late, start, silent, lo, hi), speaker)
+    merged = _table(ledger.take(pa.array(speaker)), columns)
+    return merged.filter(pa.array(columns["spans"] > 0))
+
+
+def newest_first(sums: pa.Table) -> Int64s:
+    """Return the order of a list of traces: descending by (start, trace id)."""
+    keys = (_numbers(sums, "trace_lo"), _numbers(sums, "trace_hi"), _numbers(sums, "start_ns"))
+    return np.lexsort(keys)[::-1]
+
+
+def below(sums: pa.Table, start_ns: int, trace_id: str) -> Bools:
+    """Return which traces come after the place (``start_ns``, ``trace_id``) in a list."""
+    start = _numbers(sums, "start_ns")
+    earlier: Bools = start < start_ns
+    ids = [
+        same and trace_id_of(int(hi), int(lo)) < trace_id
+        for same, hi, lo in zip(start == start_ns, _numbers(sums, "trace_hi"), _numbers(sums, "trace_lo"), strict=True)
+    ]
+    return earlier | np.array(ids, np.bool_)
+
+
+def _numbers(table: pa.Table, name: str) -> np.ndarray[Any, Any]:
+    column = table[name]
+    array = column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()
+    numbers: np.ndarray[Any, Any] = array.to_numpy()
+    return numbers
+
+
+def _group_starts(hi: np.ndarray[Any, Any], lo: np.ndarray[Any, Any]) -> Int64s:
+    changed = np.ones(len(hi), np.bool_)
+    changed[1:] = (hi[1:] != hi[:-1]) | (lo[1:] != lo[:-1])
+    return np.flatnonzero(changed)
+
+
+def _first_said(values: pa.Array, keys: tuple[np.ndarray[Any, Any], ...], speaker: Int64s) -> pa.Array:
+    """The speaker's value, else that of the trace's first row which has one."""
+    if values.null_count in {0, len(values)}:
+        return values.take(pa.array(speaker))
+    *_, lo, hi = keys
+    mute = np.asarray(values.is_null())
+    order = np.lexsort((*keys[:-2], mute, lo, hi))
+    found = order[_group_starts(hi[order], lo[order])]
+    return values.take(pa.array(np.where(mute[speaker], found, speaker)))
+
+
+def _table(named: pa.Table, columns: dict[str, Any]) -> pa.Table:
+    zeros = np.zeros(len(named), np.uint32)
+    columns = columns | {"first_row": zeros, "rows": zeros}
+    arrays = [
+        pa.array(columns[f.name], f.type) if f.name in columns else named[f.name].combine_chunks() for f in TRACES
+    ]
+    return pa.table(arrays, schema=TRACES)
