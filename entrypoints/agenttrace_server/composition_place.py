@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import resource
 import signal
 import socket
 from collections.abc import Awaitable, Callable
@@ -57,6 +58,7 @@ def run_alone(role: Role, settings: Settings) -> None:
 def _run(role: Role, settings: Settings, place: Place) -> None:
     configure(settings.log.level, role)
     os.nice(_NICE.get(role, 0))
+    _allow_many_files()
     main = _main_of(role)
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
@@ -67,6 +69,12 @@ def _run(role: Role, settings: Settings, place: Place) -> None:
             raise cause from None
         _tell_end(role, cause)
         raise SystemExit(1) from None
+
+
+def _allow_many_files() -> None:
+    """Raise the bound on open files as far as it goes: each sender is one, and each file that is mapped."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
 def _main_of(role: Role) -> Callable[[Settings, Place], Awaitable[None]]:
