@@ -15,10 +15,10 @@ def settings_table() -> str:
     """Return the table in Markdown, a row a setting."""
     settings = Settings(data=Path("DIR"))
     folder = str(Path("DIR").absolute())
-    rows = [
-        f"| `{key}` | `{variable_of(key)}` | {config._shown(key, settings).replace(folder, 'DIR')} | {field.description} |"
-        for key, field in known_keys()
-    ]
+    rows: list[str] = []
+    for key, field in known_keys():
+        default = config._shown(key, settings).replace(folder, "DIR")
+        rows.append(f"| `{key}` | `{variable_of(key)}` | {default} | {field.description} |")
     return "\n".join([HEAD, *rows]).replace("| DIR | the data folder |", "| agenttrace-data | the data folder, `DIR` |")
 
 

@@ -9,6 +9,6 @@ OPERATIONS = (TREE / "docs" / "operations.md").read_text(encoding="utf-8")
 
 
 def test_the_table_names_every_setting_with_its_default_and_no_other() -> None:
-    """A setting that no page names cannot be used; one that is gone, or a default that changed, misleads an operator."""
+    """A setting that no page names cannot be used; a default that has changed misleads an operator."""
     there = OPERATIONS[OPERATIONS.index(HEAD) :].split("\n\n")[0]
     assert there.splitlines() == settings_table().splitlines()
