@@ -20,7 +20,7 @@ from agenttrace_core.wire.utf8 import text_of
 
 MAX_DEPTH: Final = 100_000
 """Arrays and objects inside one another."""
-MAX_DEEP_VALUES: Final = 2_000_000
+MAX_DEEP_VALUES: Final = 500_000
 """Values in a body that is too deep for the quick readers; bounds the seconds that one may take."""
 
 _TOKEN: Final = re.compile(

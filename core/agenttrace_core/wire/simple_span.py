@@ -192,7 +192,7 @@ def _duration_ns(span: Json) -> int | None:
         return None
     if type(value) not in (int, float) or not 0 <= value <= 10**12:
         raise not_a("a number of milliseconds", value).under("duration_ms")
-    return round(value * 1_000_000)
+    return round(float(value) * 1_000_000)
 
 
 # --- attributes ---

@@ -16,7 +16,11 @@ from opentelemetry.proto.common.v1.common_pb2 import AnyValue
 
 Json = dict[str, Any]
 
-_SHOWN_WHEN_EMPTY: dict[str, Json] = {"KeyValue": {"key": ""}, "ArrayValue": {"values": []}, "KeyValueList": {"values": []}}
+_SHOWN_WHEN_EMPTY: dict[str, Json] = {
+    "KeyValue": {"key": ""},
+    "ArrayValue": {"values": []},
+    "KeyValueList": {"values": []},
+}
 _IDS = {"trace_id", "span_id", "parent_span_id"}
 _LONG = {FieldDescriptor.TYPE_INT64, FieldDescriptor.TYPE_FIXED64, FieldDescriptor.TYPE_UINT64}
 
@@ -187,9 +191,7 @@ _record = st.fixed_dictionaries(
 
 def _levels(scopes: str, items: str, item: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
     shared = {"schema_url": _text}
-    scope = st.fixed_dictionaries(
-        {items: st.lists(item, min_size=1, max_size=3)}, optional={"scope": _scope} | shared
-    )
+    scope = st.fixed_dictionaries({items: st.lists(item, min_size=1, max_size=3)}, optional={"scope": _scope} | shared)
     return st.lists(
         st.fixed_dictionaries(
             {scopes: st.lists(scope, min_size=1, max_size=2)}, optional={"resource": _resource} | shared

@@ -12,12 +12,12 @@ from typing import Any
 import pyarrow as pa
 import pytest
 import zstandard
-from agenttrace_core.schema.tables import PAYLOAD
-from agenttrace_core.wire.json_read import JsonTraces, traces_from_json
-from agenttrace_core.wire.json_write import attributes_json, resource_json, scope_json, span_json, trace_json
 from hypothesis import given, settings
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
+from agenttrace_core.schema.tables import PAYLOAD
+from agenttrace_core.wire.json_read import JsonTraces, traces_from_json
+from agenttrace_core.wire.json_write import attributes_json, resource_json, scope_json, span_json, trace_json
 from tests.unit.wire import otlp_oracle as oracle
 
 
