@@ -73,9 +73,9 @@ async def test_nothing_acknowledged_is_lost_or_doubled_whatever_crashes(tmp_path
             with contextlib.suppress(Crash):
                 await compact_all(tmp_path, EAGER, crash_at(rng.choice(COMPACTOR_STEPS)))
     await write_all(tmp_path, config=SMALL)
-    await _check(tmp_path, sent)
+    await check(tmp_path, sent)
     await compact_all(tmp_path, EAGER)
-    await _check(tmp_path, sent)
+    await check(tmp_path, sent)
 
 
 async def test_a_later_version_in_another_file_takes_the_sums_of_the_first_back(tmp_path: Path) -> None:
@@ -88,7 +88,7 @@ async def test_a_later_version_in_another_file_takes_the_sums_of_the_first_back(
         sent.add("default", [version])
         await append(tmp_path, request(version))
         await write_all(tmp_path)
-    await _check(tmp_path, sent)
+    await check(tmp_path, sent)
 
 
 async def test_the_first_version_arriving_last_does_not_count(tmp_path: Path) -> None:
@@ -100,7 +100,7 @@ async def test_the_first_version_arriving_last_does_not_count(tmp_path: Path) ->
         sent.add("default", [version])
         await append(tmp_path, request(version))
         await write_all(tmp_path)
-    await _check(tmp_path, sent)
+    await check(tmp_path, sent)
 
 
 async def _maybe_crash_writer(folder: Path, rng: random.Random) -> None:
@@ -139,7 +139,7 @@ def _span(rng: random.Random) -> SpanSpec:
     )
 
 
-async def _check(folder: Path, sent: Sent) -> None:
+async def check(folder: Path, sent: Sent) -> None:
     """Compare rows and sums with the oracle, project by project."""
     async with backends(folder) as b:
         view = await file_view(b)

@@ -1,8 +1,7 @@
 """Whole batches of OTLP requests into columns, with no Python object a span.
 
-``ptars`` decodes protobuf straight into Arrow; this is the one module that knows it. Each batch is
-decoded twice, because two quick passes cost less than one that keeps everything: once into the
-columns that light rows are made of, and once into slices, which are the spans as received.
+Each batch is decoded twice, because two quick passes cost less than one that keeps everything: once
+into the columns that light rows are made of, and once into slices, which are the spans as received.
 """
 
 from __future__ import annotations
@@ -12,7 +11,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import ptars
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -22,7 +20,7 @@ from agenttrace_core.normalise.promote import Attributes, promote
 from agenttrace_core.ports.queue import Record
 from agenttrace_core.schema.keys import hex_strings, numbers_of
 from agenttrace_core.schema.tables import KINDS, ROWS, STATUSES
-from agenttrace_core.wire import otlp
+from agenttrace_core.wire.decoder import decoder
 from agenttrace_core.wire.quality import Flags, as_text, mark
 
 _MAX_INT64 = np.iinfo(np.int64).max
@@ -30,10 +28,9 @@ _YEAR_2000_NS = 946_684_800_000_000_000
 _DAY_NS = 86_400_000_000_000
 _STATUS_MESSAGE_BYTES = 256
 
-_pool = ptars.HandlerPool([otlp.FILE])
-_light = _pool.get_for_message(otlp.descriptor("LightRequest"))
-_sliced = _pool.get_for_message(otlp.descriptor("SlicedRequest"))
-_ids = _pool.get_for_message(otlp.descriptor("IdRequest"))
+_light = decoder("LightRequest")
+_sliced = decoder("SlicedRequest")
+_ids = decoder("IdRequest")
 
 Int64s = np.ndarray[Any, np.dtype[np.int64]]
 
