@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import json
 import time
-from collections import OrderedDict
+from collections import OrderedDict, deque
+from contextlib import suppress
 from dataclasses import dataclass
 
 import anyio
@@ -81,33 +82,43 @@ class Refusals:
         self._limits = limits
         self._waiting_bytes = 0
         self._buckets: OrderedDict[str, tuple[float, float]] = OrderedDict()
-        self._send, self._receive = anyio.create_memory_object_stream[RefusedInput](_WAITING_RECORDS)
+        self._waiting: deque[RefusedInput] = deque()
+        self._closed = False
+        self._wake = anyio.Event()
 
     def add(self, refusal: RefusedInput) -> bool:
         """Keep a refusal if there is room, and say whether it will be kept. Never waits."""
         size = len(refusal.body) + _HEAD_COST
-        if self._waiting_bytes + size > _WAITING_BYTES or not self._may_keep(refusal.project, size):
+        is_full = len(self._waiting) == _WAITING_RECORDS or self._waiting_bytes + size > _WAITING_BYTES
+        if self._closed or is_full or not self._may_keep(refusal.project, size):
             return False
-        try:
-            self._send.send_nowait(refusal)
-        except (anyio.WouldBlock, anyio.BrokenResourceError, anyio.ClosedResourceError):
-            return False
+        self._waiting.append(refusal)
         self._waiting_bytes += size
+        self._wake.set()
         return True
 
     async def run(self) -> None:
         """Append what is added, until ``close`` and all of it is appended."""
-        async for refusal in self._receive:
-            try:
-                await self._queue.append(*refusal.to_record())
-            except AgentTraceError:
-                pass  # It is counted; what is refused has no claim to be kept at any price.
-            finally:
-                self._waiting_bytes -= len(refusal.body) + _HEAD_COST
+        while True:
+            while self._waiting:
+                await self._append(self._waiting.popleft())
+            if self._closed:
+                return
+            self._wake = anyio.Event()
+            await self._wake.wait()
 
     def close(self) -> None:
         """Take no more; ``run`` ends when it has appended the rest."""
-        self._send.close()
+        self._closed = True
+        self._wake.set()
+
+    async def _append(self, refusal: RefusedInput) -> None:
+        try:
+            # A failure is not told: what is refused has no claim to be kept at any price.
+            with suppress(AgentTraceError):
+                await self._queue.append(*refusal.to_record())
+        finally:
+            self._waiting_bytes -= len(refusal.body) + _HEAD_COST
 
     def _may_keep(self, project: str, size: int) -> bool:
         """Take ``size`` from the project's bucket of bytes."""
