@@ -9,9 +9,9 @@ import random
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
+import anyio
 import pytest
 
 from tests.faults.deployment import append
@@ -94,7 +94,7 @@ async def test_a_writer_killed_at_any_moment_again_and_again_loses_and_doubles_n
     for _ in range(6):
         await send(tmp_path, sent, rng, 8)
         writer = start(tmp_path, "write")
-        time.sleep(rng.uniform(0.3, 1.2))
+        await anyio.sleep(rng.uniform(0.3, 1.2))
         writer.kill()
         writer.communicate()
     finish(start(tmp_path, "write"), expected=0)

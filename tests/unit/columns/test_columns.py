@@ -20,6 +20,7 @@ from agenttrace_core.wire.columns import decode_records
 from agenttrace_core.wire.json_read import traces_from_json
 
 NOW = 1_790_000_000_000_000_000
+MOST = 2**64 - 1
 
 
 def record(body: bytes, *, offset: int = 0, project: str = "default") -> Record:
@@ -45,7 +46,7 @@ def one_row(**fields: Any) -> dict[str, Any]:
         ({"end_time_unix_nano": 0}, {"duration_ns": None}, Quality.NO_END),
         ({"end_time_unix_nano": NOW - 9}, {"duration_ns": -4}, Quality.END_BEFORE_START),
         ({"start_time_unix_nano": 1}, {"start_ns": 1}, Quality.ABSURD_START),
-        ({"start_time_unix_nano": 2**64 - 1, "end_time_unix_nano": 2**64 - 1}, {"start_ns": 2**63 - 1}, Quality.ABSURD_START),
+        ({"start_time_unix_nano": MOST, "end_time_unix_nano": MOST}, {"start_ns": 2**63 - 1}, Quality.ABSURD_START),
         ({"name": b"caf\xe9"}, {"name": "caf\ufffd"}, Quality.BAD_UTF8),
         ({"name": b"a\0b"}, {"name": "a\0b"}, Quality(0)),
         ({"kind": 77}, {"kind": "unspecified"}, Quality.UNKNOWN_KIND),
@@ -80,7 +81,7 @@ def attribute(key: str, **value: Any) -> dict[str, Any]:
         ([attribute("gen_ai.usage.input_tokens", int_value=-1)], "input_tokens", None),
         ([attribute("gen_ai.usage.input_tokens", int_value=0)], "input_tokens", 0),
         (
-            [attribute("gen_ai.request.model", string_value=b"a"), attribute("gen_ai.response.model", string_value=b"b")],
+            [attribute("llm.model_name", string_value=b"a"), attribute("gen_ai.request.model", string_value=b"b")],
             "model", "b",
         ),
         ([attribute("gen_ai.request.model", string_value=b"a"), attribute("gen_ai.response.model")], "model", "a"),
