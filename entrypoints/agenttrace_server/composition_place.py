@@ -15,6 +15,7 @@ import uvloop
 
 from agenttrace_core.errors import AgentTraceError, ConfigurationError
 from agenttrace_server import datafolder
+from agenttrace_server.allocator import keep_freed_memory
 from agenttrace_server.logging import configure
 from agenttrace_server.settings import Settings
 from agenttrace_server.supervisor_child import Assignment, Role
@@ -58,6 +59,7 @@ def run_alone(role: Role, settings: Settings) -> None:
 def _run(role: Role, settings: Settings, place: Place) -> None:
     configure(settings.log.level, role)
     os.nice(_NICE.get(role, 0))
+    keep_freed_memory()
     _allow_many_files()
     main = _main_of(role)
     try:
