@@ -34,6 +34,14 @@ _KEY, _VALUE, _VALUES = (0x0A, 0x12, 0x0A)
 _VALUE_HEAD: Final = bytes([_VALUE])
 _VALUES_HEAD: Final = bytes([_VALUES])
 
+_SHORT: Final = 4096
+_TEXT_HEADS: Final = tuple(
+    _VALUE_HEAD + varint(1 + len(varint(size)) + size) + b"\x0a" + varint(size) for size in range(_SHORT)
+)
+"""In a ``KeyValue``, all that stands between the key and the bytes of a text, by their number."""
+_TEXT_HEAD_BY_REST: Final = {len(head) + size: head for size, head in enumerate(_TEXT_HEADS)}
+"""The same by the number of bytes after the key."""
+
 _KEPT_KEYS: Final = 8192
 _keys: Final[dict[str, bytes]] = {}
 
@@ -69,7 +77,9 @@ def _encode_pair(pair: object) -> bytes:
     if value is None:
         return head
     if type(value) is dict and len(value) == 1 and type(text := value.get("stringValue")) is str:
-        return head + delimited(_VALUE_HEAD, delimited(b"\x0a", bytes_of(text)))
+        data = bytes_of(text)
+        if len(data) < _SHORT:
+            return head + _TEXT_HEADS[len(data)] + data
     try:
         return head + delimited(_VALUE_HEAD, encode_any_value(value))
     except WrongFieldError as error:
@@ -266,7 +276,7 @@ def decode_key_value(data: Bytes) -> Json:
     Raises:
         MalformedError: it, or its value, is not protobuf. (Its value's own nested values may be.)
     """
-    quick = _decode_text_pair(data) if type(data) is bytes else None
+    quick = _decode_usual_pair(data) if type(data) is bytes else None
     if quick is not None:
         return quick
     pair: Json = {"key": ""}
@@ -278,24 +288,31 @@ def decode_key_value(data: Bytes) -> Json:
     return pair
 
 
-def _decode_text_pair(data: bytes) -> Json | None:
-    """Read what most attributes are, a short key and a text: ``0A n key 12 n 0A n text``, and no more."""
-    end = len(data)
-    if end < 6 or data[0] != _KEY or data[1] > 0x7F:
+def _decode_usual_pair(data: bytes) -> Json | None:
+    """Read what nearly all attributes are: a short key, then a text that is not long, or a number."""
+    if len(data) < 5 or data[0] != _KEY or data[1] > 0x7F:
         return None
     key_end = 2 + data[1]
-    if key_end + 4 > end or data[key_end] != _VALUE:
-        return None
+    rest = len(data) - key_end
+    head = _TEXT_HEAD_BY_REST.get(rest)
     try:
-        size, at = read_varint(data, key_end + 1)
-        if at + size != end or data[at] != _STRING:
-            return None
-        size, at = read_varint(data, at + 1)
-    except IndexError:
-        return None
-    if at + size != end:
-        return None
-    return {"key": text_of(data[2:key_end]), "value": {"stringValue": text_of(data[at:])}}
+        if head is not None and data.startswith(head, key_end):
+            return {"key": data[2:key_end].decode(), "value": {"stringValue": data[key_end + len(head) :].decode()}}
+        if rest > 3 and data[key_end] == _VALUE and data[key_end + 1] == rest - 2:
+            value = _decode_number(data[key_end + 2], data[key_end + 3 :])
+            return value and {"key": data[2:key_end].decode(), "value": value}
+    except UnicodeDecodeError:
+        pass
+    return None
+
+
+def _decode_number(tag: int, data: bytes) -> Json | None:
+    if tag == _INT:
+        number, end = read_varint(data + b"\0", 0)  # what the zero ends was cut short
+        return {"intValue": str(signed(number))} if end == len(data) else None
+    if tag == _DOUBLE and len(data) == DOUBLE.size:
+        return {"doubleValue": real_json(DOUBLE.unpack(data)[0])}
+    return None
 
 
 def decode_any_value(data: Bytes) -> Json:
