@@ -15,13 +15,14 @@ from agenttrace_core.errors import ConflictError, WatermarkConflictError
 from agenttrace_core.model.segment import Superseded
 from agenttrace_core.ports.catalog import Advance, Commit, MetadataStore
 
-_FILES = 6
-_files = st.lists(st.integers(0, _FILES - 1), max_size=3, unique=True)
 _PARTITIONS = 2
 
 
 class MetadataMachine(AdapterMachine[MetadataStore]):
     """Registers, commits, replaces and collects a few files, in any order, rightly and wrongly."""
+
+    examples = 30
+    steps = 40
 
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
@@ -35,48 +36,49 @@ class MetadataMachine(AdapterMachine[MetadataStore]):
         self.version = self.run(self.adapter.version)
         self.row = 0
 
-    @rule(number=st.integers(0, _FILES - 1))
-    def register(self, number: int) -> None:
-        """Announce a file, again or anew."""
+    @rule(count=st.integers(1, 3))
+    def register_new(self, count: int) -> None:
+        """Announce files that nobody knows."""
+        for number in range(len(self.states), len(self.states) + count):
+            file = a_file(number)
+            self.run(self.adapter.register, file.id, list(file.objects.values()))
+            self.states[number] = "pending"
+
+    @precondition(lambda self: self.states)
+    @rule(data=st.data())
+    def register_again(self, data: st.DataObject) -> None:
+        """Announce a file that is known."""
+        number = data.draw(st.sampled_from(list(self.states)))
         file = a_file(number)
-        if self.states.get(number, "pending") != "pending":
-            with pytest.raises(ConflictError):
-                self.run(self.adapter.register, file.id, list(file.objects.values()))
+        if self.states[number] == "pending":
+            self.run(self.adapter.register, file.id, list(file.objects.values()))
             return
-        self.run(self.adapter.register, file.id, list(file.objects.values()))
-        self.states[number] = "pending"
+        with pytest.raises(ConflictError):
+            self.run(self.adapter.register, file.id, list(file.objects.values()))
 
     @rule(
-        files=_files,
-        superseded=st.lists(st.integers(0, _FILES - 1), max_size=2),
+        data=st.data(),
         partition=st.integers(0, _PARTITIONS - 1),
-        expected_off_by=st.sampled_from([0, 0, 0, 0, 1, -1]),
+        off_by=st.sampled_from([0] * 8 + [1, -1]),
         is_other_queue=st.sampled_from([False] * 7 + [True]),
         bodies=st.integers(0, 3),
         has_letter=st.booleans(),
     )
     def commit(
-        self,
-        files: list[int],
-        superseded: list[int],
-        partition: int,
-        expected_off_by: int,
-        is_other_queue: bool,
-        bodies: int,
-        has_letter: bool,
+        self, data: st.DataObject, partition: int, off_by: int, is_other_queue: bool, bodies: int, has_letter: bool
     ) -> None:
         """Commit a flush; one that lost, or names a file of the wrong state, changes nothing."""
+        files, superseded = self._some(data, "pending"), self._some(data, "live", max_size=1)
         at = self.watermarks.get(partition, 0)
         queue = uuid5(QUEUE, "other") if is_other_queue else QUEUE
-        rows = [(number, replaced_rows(a_file(number).id, [self.row + n])) for n, number in enumerate(superseded)]
-        self.row += len(rows)
+        rows = [(number, self._replaced(number)) for number in superseded]
         commit = Commit(
-            queue, [Advance(partition, at + expected_off_by, at + 10)], [a_file(n) for n in files],
+            queue, [Advance(partition, at + off_by, at + 10)], [a_file(n) for n in files],
             superseded=[s for _, s in rows],
             bodies=[(len(self.bodies) + n).to_bytes(16, "big") for n in range(bodies)],
             dead_letters=[a_letter(f"0-{at}-{self.row}-{self.version}", received=self.version)] if has_letter else [],
         )  # fmt: skip
-        if expected_off_by or (self.queue or queue) != queue:
+        if off_by or (self.queue or queue) != queue:
             with pytest.raises(WatermarkConflictError):
                 self.run(self.adapter.commit, commit)
             return
@@ -92,9 +94,24 @@ class MetadataMachine(AdapterMachine[MetadataStore]):
         self.bodies += commit.bodies
         self.letters += [letter.id for letter in commit.dead_letters]
 
-    @rule(old=_files, new=_files, age=st.integers(0, 2))
-    def replace(self, old: list[int], new: list[int], age: int) -> None:
+    @rule(data=st.data())
+    def supersede(self, data: st.DataObject) -> None:
+        """Commit nothing but that a row was replaced."""
+        number = next(iter(self._some(data, "live", max_size=1)), len(self.states))
+        rows = self._replaced(number)
+        commit = Commit(self.queue or QUEUE, [], superseded=[rows])
+        if self.states.get(number) != "live":
+            with pytest.raises(ConflictError):
+                self.run(self.adapter.commit, commit)
+            return
+        self._grow(self.run(self.adapter.commit, commit))
+        self.queue = commit.queue_id
+        self.superseded.append((number, self.version, rows))
+
+    @rule(data=st.data(), age=st.integers(0, 2))
+    def replace(self, data: st.DataObject, age: int) -> None:
         """Merge files, from a snapshot that may be old."""
+        old, new = self._some(data, "live"), self._some(data, "pending")
         version = self.version - age
         is_stale = any(number in old and since > version for number, since, _ in self.superseded)
         call = [a_file(n).id for n in old], [a_file(n) for n in new]
@@ -106,9 +123,11 @@ class MetadataMachine(AdapterMachine[MetadataStore]):
         self._condemn(old)
         self.states |= dict.fromkeys(new, "live")
 
-    @rule()
-    def collect(self) -> None:
-        """Condemn all that is pending, and list what may be deleted."""
+    @rule(comes_early=st.sampled_from([True, True, True, False]))
+    def collect(self, comes_early: bool) -> None:
+        """List what may be deleted. It condemns all that is pending, so it is seldom let near that."""
+        if comes_early and "pending" in self.states.values():
+            return
         self._condemn([number for number, state in self.states.items() if state == "pending"])
         self.run(lambda: self.adapter.condemned(grace_s=0))
         found = self.run(lambda: self.adapter.condemned(grace_s=0))
@@ -166,6 +185,18 @@ class MetadataMachine(AdapterMachine[MetadataStore]):
         assert list(self.run(self.adapter.bodies, 5)) == self.bodies[-5:]
         letters = self.run(lambda: self.adapter.dead_letters("p0", limit=1000))
         assert sorted(letter.id for letter in letters) == sorted(self.letters)
+
+    def _replaced(self, number: int) -> Superseded:
+        self.row += 1
+        return replaced_rows(a_file(number).id, [self.row])
+
+    def _some(self, data: st.DataObject, state: str, max_size: int = 2) -> list[int]:
+        """Draw a few files of the state that a call needs, now and then any, known or not."""
+        right = [number for number, has in self.states.items() if has == state]
+        if data.draw(st.sampled_from([False] * 9 + [True])):
+            right = list(range(len(self.states) + 1))
+        size = min(len(right), data.draw(st.sampled_from([1] * 4 + list(range(max_size + 1)))))
+        return data.draw(st.permutations(right))[:size]
 
     def _are(self, numbers: list[int], state: str) -> bool:
         return all(self.states.get(number) == state for number in numbers)
