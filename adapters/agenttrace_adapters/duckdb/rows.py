@@ -66,11 +66,10 @@ class ParquetRows:
     def _of_group(self, group: int, rows: Int64s, schema: pa.Schema) -> pa.Table:
         constants = self._constants_of(group)
         varying = [name for name in schema.names if name not in constants]
-        decoded = self._file.read_row_group(group, columns=varying, use_threads=False) if varying else None
+        decoded = self._file.read_row_group(group, columns=varying, use_threads=False)
         start, count = int(rows[0]), len(rows)
         is_run = int(rows[-1]) - start + 1 == count
-        if decoded is not None:
-            decoded = decoded.slice(start, count) if is_run else decoded.take(pa.array(rows))
+        decoded = decoded.slice(start, count) if is_run else decoded.take(pa.array(rows))
         arrays = [
             pa.repeat(constants[f.name], count) if f.name in constants else _plain(decoded[f.name], f.type)
             for f in schema

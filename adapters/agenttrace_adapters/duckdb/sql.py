@@ -98,7 +98,8 @@ def _run(
             f"WHERE project = '{project}'"
         )
     connection.execute(f"CREATE TEMP VIEW spans AS {' UNION ALL '.join(parts)}")
-    return connection.execute(statement).to_arrow_table()
+    answer: pa.Table = connection.sql(statement).to_arrow_table()
+    return answer
 
 
 def _pairs(dropped: Mapping[str, Int64s]) -> pa.Table:

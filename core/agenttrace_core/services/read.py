@@ -1,0 +1,273 @@
+"""Answers from spans: lists of traces, trees, single spans, whole traces as OTLP/JSON, receipts."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from agenttrace_core.errors import InvalidInputError, NotFoundError
+from agenttrace_core.model.ids import parse_span_id, parse_trace_id
+from agenttrace_core.model.principal import Principal
+from agenttrace_core.model.receipt import Receipt
+from agenttrace_core.model.trace import TracePosition, TraceSummary
+from agenttrace_core.ports.index import SpanIndex, View
+from agenttrace_core.ports.live import LiveChunk, LiveTable
+from agenttrace_core.query.cursor import Cursors
+from agenttrace_core.query.settle import SETTLE_COLUMNS, effective_start, orphans, settle
+from agenttrace_core.query.sums import merge_sums
+from agenttrace_core.query.summary import summaries_of
+from agenttrace_core.schema.keys import words_of_hex
+from agenttrace_core.schema.tables import LIGHT, LOCATION
+from agenttrace_core.schema.traces import trace_sums
+from agenttrace_core.services.otlp_pieces import located, span_messages, trace_pieces
+from agenttrace_core.services.view import Lag, Seen, Views
+from agenttrace_core.wire.message import Json
+
+_LIST = "traces"
+_EXPORT_TRACES = 64
+_LIGHT_COLUMNS = tuple(LIGHT.names)
+_LOCATING_COLUMNS = ("trace_id", *SETTLE_COLUMNS)
+
+
+@dataclass(frozen=True, slots=True)
+class TraceList:
+    """A page of the list of traces. ``next_cursor`` is None on the last."""
+
+    items: tuple[TraceSummary, ...]
+    next_cursor: str | None
+    lag: Lag
+
+
+@dataclass(frozen=True, slots=True)
+class TracePage:
+    """A page of a trace's spans.
+
+    ``spans`` holds the columns of ``LIGHT`` and ``orphan`` (its parent is named, but not in the
+    trace), ordered by start, then span id. ``summary`` is of the whole trace.
+    """
+
+    summary: TraceSummary
+    spans: pa.Table
+    next_cursor: str | None
+    lag: Lag
+
+
+@dataclass(frozen=True, slots=True)
+class SpanDetail:
+    """All that is known of a span: ``light`` by column, and what was sent as OTLP/JSON."""
+
+    light: Mapping[str, Any]
+    span: Json
+    resource: Json
+    resource_schema_url: str
+    scope: Json
+    scope_schema_url: str
+
+
+@dataclass(frozen=True, slots=True)
+class ReceiptState:
+    """What has become of an acknowledged request. ``readable`` and ``in_files`` are of what was accepted."""
+
+    receipt: Receipt
+    readable: bool
+    in_files: bool
+
+
+class ReadService:
+    """Answers one project's questions from one view each.
+
+    Args:
+        views: what is readable.
+        index: finds and reads rows.
+        live: what ``tail`` follows.
+        receipt_key: the deployment's secret, with which the doors sign receipts.
+        cursor_key: the deployment's secret for cursors.
+    """
+
+    def __init__(
+        self, views: Views, index: SpanIndex, live: LiveTable, *, receipt_key: bytes, cursor_key: bytes
+    ) -> None:
+        self._views = views
+        self._index = index
+        self._live = live
+        self._receipt_key = receipt_key
+        self._cursors = Cursors(cursor_key)
+
+    async def view(self) -> Seen:
+        """Return what is readable now."""
+        return await self._views.look()
+
+    async def traces(self, principal: Principal, *, limit: int, cursor: str | None = None) -> TraceList:
+        """Return a page of the project's traces, newest first by (start, trace id).
+
+        Raises:
+            InvalidInputError: ``cursor`` is not one that this list gave the project.
+        """
+        project = principal.project
+        before = None if cursor is None else TracePosition(*self._cursors.open(cursor, project, _LIST))  # type: ignore[arg-type]
+        seen = await self._views.look()
+        sums = await self._index.traces(seen.view, project, limit=limit + 1, before=before)
+        items = summaries_of(sums.slice(0, limit))
+        more = len(sums) > limit
+        place = (items[-1].start_ns, items[-1].trace_id) if more else ()
+        return TraceList(items, self._cursors.sign(project, _LIST, place) if more else None, seen.lag)
+
+    async def trace(
+        self, principal: Principal, trace_id: str, *, limit: int, cursor: str | None = None
+    ) -> TracePage:
+        """Return a page of a trace's spans, and the sums of all of them.
+
+        Raises:
+            NotFoundError: the project has no such trace.
+            InvalidInputError: ``trace_id`` is none, or ``cursor`` was not given for this trace.
+        """
+        trace_id = parse_trace_id(trace_id)
+        project = principal.project
+        place = None if cursor is None else self._cursors.open(cursor, project, trace_id)
+        seen = await self._views.look()
+        rows = settle(await self._rows(seen, project, trace_id, _LIGHT_COLUMNS))
+        (summary,) = summaries_of(merge_sums([trace_sums(rows)]))
+        first = 0 if place is None else _after(rows, place)
+        page = rows.select(LIGHT.names).slice(first, limit)
+        page = page.append_column("orphan", pa.array(orphans(rows)[first : first + limit]))
+        more = first + len(page) < len(rows)
+        next_cursor = self._cursors.sign(project, trace_id, _place(page)) if more else None
+        return TracePage(summary, page, next_cursor, seen.lag)
+
+    async def span(self, principal: Principal, trace_id: str, span_id: str) -> list[SpanDetail]:
+        """Return all that is known of a span; more than one where senders used its id twice, in the trace's order.
+
+        Raises:
+            NotFoundError: the project has no such span.
+            InvalidInputError: an id is none.
+        """
+        trace_id, span_id = parse_trace_id(trace_id), parse_span_id(span_id)
+        seen = await self._views.look()
+        rows = settle(await self._rows(seen, principal.project, trace_id, _LIGHT_COLUMNS))
+        rows = rows.filter(pc.equal(rows["span_id"], span_id))
+        if len(rows) == 0:
+            raise NotFoundError(f"no span {span_id} in trace {trace_id}{_while(seen.lag)}")
+        payload = await self._index.payload(seen.view, located(rows))
+        return [
+            SpanDetail(light, *messages)
+            for light, messages in zip(rows.select(LIGHT.names).to_pylist(), span_messages(payload), strict=True)
+        ]
+
+    async def trace_otlp(self, principal: Principal, trace_id: str) -> AsyncIterator[bytes]:
+        """Return the whole trace as one OTLP/JSON request, in pieces of some megabytes at most.
+
+        Nothing is lost of what was sent, but that a trace of many spans repeats its resources.
+
+        Raises:
+            NotFoundError: the project has no such trace. Raised before the first piece.
+            InvalidInputError: ``trace_id`` is none.
+        """
+        trace_id = parse_trace_id(trace_id)
+        seen = await self._views.look()
+        rows = settle(await self._rows(seen, principal.project, trace_id, _LOCATING_COLUMNS))
+        return trace_pieces(self._index, seen.view, rows)
+
+    async def export(self, principal: Principal) -> AsyncIterator[bytes]:
+        """Iterate over all traces as they were when it began, newest first: pieces of OTLP/JSON, a line a trace."""
+        view = (await self._views.look()).view
+        before: TracePosition | None = None
+        while True:
+            sums = await self._index.traces(view, principal.project, limit=_EXPORT_TRACES, before=before)
+            page = summaries_of(sums)
+            async for piece in self._export_page(view, principal.project, [item.trace_id for item in page]):
+                yield piece
+            if len(page) < _EXPORT_TRACES:
+                return
+            before = TracePosition(page[-1].start_ns, page[-1].trace_id)
+
+    async def receipt(self, principal: Principal, receipt_id: str) -> ReceiptState:
+        """Return what has become of an acknowledged request.
+
+        Raises:
+            NotFoundError: the receipt was not given to this project.
+        """
+        receipt = Receipt.open(receipt_id, self._receipt_key, principal.project)
+        seen = await self._views.look()
+        return ReceiptState(
+            receipt,
+            readable=receipt.next <= seen.readable.get(receipt.partition, 0),
+            in_files=receipt.next <= seen.view.snapshot.watermarks.get(receipt.partition, 0),
+        )
+
+    async def tail_from(self) -> dict[int, int]:
+        """Return the place, by partition, from which ``arrived`` tells what is new from now on."""
+        return dict((await self._live.current()).tail)
+
+    async def arrived(self, principal: Principal, since: Mapping[int, int]) -> tuple[pa.Table, dict[int, int]]:
+        """Return the project's live rows (``LIGHT``) of records at or after ``since``, and where to go on.
+
+        Meant to be called again within seconds: what has left the live table in between is not told.
+        """
+        state = await self._live.current()
+        rows = [
+            _new_rows(chunk, principal.project, since, state.dead.get(chunk.id, ()))
+            for chunk in state.chunks
+            if any(r.next > since.get(r.partition, 0) for r in chunk.ranges)
+        ]
+        place = {p: max(state.tail.get(p, 0), since.get(p, 0)) for p in {*state.tail, *since}}
+        return pa.concat_tables([LIGHT.empty_table(), *rows]), place
+
+    async def _rows(self, seen: Seen, project: str, trace_id: str, columns: tuple[str, ...]) -> pa.Table:
+        rows = await self._index.versions(seen.view, project, [trace_id], columns=columns)
+        if len(rows) == 0:
+            raise NotFoundError(f"no trace {trace_id} in project {project!r}{_while(seen.lag)}")
+        return rows
+
+    async def _export_page(self, view: View, project: str, trace_ids: list[str]) -> AsyncIterator[bytes]:
+        rows = await self._index.versions(view, project, trace_ids, columns=_LOCATING_COLUMNS)
+        for trace_id in trace_ids:
+            own = rows.filter(pc.equal(rows["trace_id"], trace_id))
+            async for piece in trace_pieces(self._index, view, settle(own)):
+                yield piece
+            yield b"\n"
+
+
+def _while(lag: Lag) -> str:
+    if not lag.partial:
+        return ""
+    size = "" if lag.lag_bytes is None else f" ({lag.lag_bytes:,} bytes)"
+    return f"; but not all that was acknowledged is readable yet{size}: ask again"
+
+
+def _place(page: pa.Table) -> tuple[int | str, ...]:
+    """Return the place of the last row: its start, its span id, and how many rows of the page share both."""
+    start, span_id = effective_start(page), page["span_id"].to_pylist()
+    last = (int(start[-1]), str(span_id[-1]))
+    same = 0
+    while same < len(page) and (start[-1 - same], span_id[-1 - same]) == last:
+        same += 1
+    return *last, same
+
+
+def _after(rows: pa.Table, place: list[int | str]) -> int:
+    """Return the number of the first row after ``place``."""
+    try:
+        at, span_id, given = place
+        word = words_of_hex(pa.array([span_id]), 8)[0, 0]
+    except (ValueError, pa.ArrowInvalid) as error:
+        raise InvalidInputError("the cursor is not one of a trace") from error
+    start = effective_start(rows)
+    left, right = int(np.searchsorted(start, at)), int(np.searchsorted(start, at, side="right"))
+    tied = words_of_hex(rows["span_id"].slice(left, right - left).combine_chunks(), 8)[:, 0]
+    first, end = left + int(tied.searchsorted(word)), left + int(tied.searchsorted(word, side="right"))
+    return min(first + int(given), end)
+
+
+def _new_rows(chunk: LiveChunk, project: str, since: Mapping[int, int], dead: tuple[int, ...]) -> pa.Table:
+    rows = chunk.rows
+    new = np.asarray(pc.equal(rows["project"], project))
+    partition, offset = rows["partition"].to_numpy(), rows["offset"].to_numpy()
+    for p, place in since.items():
+        new &= (partition != p) | (offset >= place)
+    new[list(dead)] = False
+    return rows.select(LIGHT.names).filter(pa.array(new))

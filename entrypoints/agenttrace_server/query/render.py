@@ -1,0 +1,166 @@
+"""Answers as JSON, from columns: no model object is made a row."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from functools import lru_cache
+from typing import Any
+
+import orjson
+import pyarrow as pa
+
+from agenttrace_core.errors import AgentTraceError
+from agenttrace_core.model.span import Quality
+from agenttrace_core.model.trace import TraceSummary
+from agenttrace_core.ports.catalog import DeadLetter
+from agenttrace_core.services.read import ReceiptState, SpanDetail, TraceList, TracePage
+from agenttrace_core.services.view import Lag
+from agenttrace_core.wire import json_text
+
+LIGHT_FIELDS = (
+    "span_id", "parent_span_id", "name", "kind", "service", "scope", "start_ns", "duration_ns", "status",
+    "status_message", "operation", "provider", "model", "agent", "tool", "session_id", "user_id", "input_tokens",
+    "output_tokens",
+)  # fmt: skip
+"""What a light row shows, of the columns of the same name."""
+
+
+def trace_list(page: TraceList) -> bytes:
+    """``GET /api/v1/traces``."""
+    items = [summary(item) for item in page.items]
+    return orjson.dumps({"items": items, "next_cursor": page.next_cursor, **lag(page.lag)})
+
+
+def trace_page(page: TracePage) -> bytes:
+    """``GET /api/v1/traces/{trace_id}``."""
+    return orjson.dumps(
+        {
+            "trace_id": page.summary.trace_id,
+            "summary": summary(page.summary),
+            "spans": light_rows(page.spans),
+            "next_cursor": page.next_cursor,
+            **lag(page.lag),
+        }
+    )
+
+
+def light_rows(spans: pa.Table) -> list[dict[str, Any]]:
+    """Rows of a trace, or of the live tail (then with the trace's id in place of ``orphan``)."""
+    extra = "orphan" if "orphan" in spans.column_names else "trace_id"
+    names = (*LIGHT_FIELDS, "quality", extra)
+    columns = [spans[name].to_pylist() for name in LIGHT_FIELDS]
+    columns += [[quality(bits) for bits in spans["quality"].to_pylist()], spans[extra].to_pylist()]
+    return [dict(zip(names, values, strict=True)) for values in zip(*columns, strict=True)]
+
+
+def span_details(found: Sequence[SpanDetail]) -> bytes:
+    """``GET /api/v1/traces/{trace_id}/spans/{span_id}``: the first, and the others that share its id."""
+    first, *others = [_span_detail(detail) for detail in found]
+    return json_text.dumps({**first, "others": others})
+
+
+def receipt(receipt_id: str, state: ReceiptState) -> dict[str, Any]:
+    """``GET /api/v1/receipts/{id}``."""
+    given = state.receipt
+    return {
+        "id": receipt_id,
+        "signal": given.signal,
+        "received_ns": given.received_ns,
+        "accepted": given.accepted,
+        "rejected": given.rejected,
+        "reason": given.reason,
+        "stored": given.accepted > 0,
+        "readable": given.accepted > 0 and state.readable,
+        "in_files": given.accepted > 0 and state.in_files,
+    }
+
+
+def letter(given: DeadLetter) -> dict[str, Any]:
+    """One item of ``GET /api/v1/dead-letters``."""
+    return {
+        "id": given.id,
+        "signal": given.signal,
+        "received_ns": given.received_ns,
+        "reason": given.reason,
+        "spans": given.spans,
+        "bytes": None if given.object is None else given.object.size,
+    }
+
+
+def summary(given: TraceSummary) -> dict[str, Any]:
+    """What a list says of a trace."""
+    return {**asdict(given), "duration_ns": given.duration_ns}
+
+
+def lag(given: Lag) -> dict[str, Any]:
+    """Whether all that was acknowledged is in an answer."""
+    return {"partial": given.partial, "lag_bytes": given.lag_bytes}
+
+
+def error_body(error: AgentTraceError) -> bytes:
+    """The body of every answer that is no success."""
+    return json_text.dumps({"error": {"kind": error.kind, "message": str(error)}})
+
+
+@lru_cache(maxsize=1024)
+def quality(bits: int) -> list[str]:
+    """What is odd about a span, in words."""
+    return [flag.name.lower() for flag in Quality(bits) if flag.name]
+
+
+def _span_detail(detail: SpanDetail) -> dict[str, Any]:
+    light, span = detail.light, detail.span
+    return {
+        "trace_id": light["trace_id"],
+        **{name: light[name] for name in LIGHT_FIELDS},
+        "end_ns": _number(span.get("endTimeUnixNano")) or None,
+        "received_ns": light["received_ns"],
+        "quality": quality(light["quality"]),
+        "trace_state": span.get("traceState", ""),
+        "flags": _number(span.get("flags")),
+        "attributes": span.get("attributes", []),
+        "dropped_attributes_count": _number(span.get("droppedAttributesCount")),
+        "events": [_event(event) for event in span.get("events", ())],
+        "dropped_events_count": _number(span.get("droppedEventsCount")),
+        "links": [_link(link) for link in span.get("links", ())],
+        "dropped_links_count": _number(span.get("droppedLinksCount")),
+        "resource": _described(detail.resource, detail.resource_schema_url),
+        "instrumentation_scope": {
+            "name": detail.scope.get("name", ""),
+            "version": detail.scope.get("version", ""),
+            **_described(detail.scope, detail.scope_schema_url),
+        },
+    }
+
+
+def _event(event: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        "time_ns": _number(event.get("timeUnixNano")),
+        "name": event.get("name", ""),
+        "attributes": event.get("attributes", []),
+        "dropped_attributes_count": _number(event.get("droppedAttributesCount")),
+    }
+
+
+def _link(link: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        "trace_id": link.get("traceId", ""),
+        "span_id": link.get("spanId", ""),
+        "trace_state": link.get("traceState", ""),
+        "flags": _number(link.get("flags")),
+        "attributes": link.get("attributes", []),
+        "dropped_attributes_count": _number(link.get("droppedAttributesCount")),
+    }
+
+
+def _described(given: Mapping[str, Any], schema_url: str) -> dict[str, Any]:
+    return {
+        "attributes": given.get("attributes", []),
+        "dropped_attributes_count": _number(given.get("droppedAttributesCount")),
+        "schema_url": schema_url,
+    }
+
+
+def _number(given: Any) -> int:
+    return int(given or 0)

@@ -1,0 +1,49 @@
+"""Runs the API of one process until it is told to stop, and lets what is under way end."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+from collections.abc import Callable, Generator
+
+import uvicorn
+
+from agenttrace_server.ingestion.config import DoorConfig
+from agenttrace_server.ingestion.serve import http_config
+from agenttrace_server.query.guard import App
+
+
+async def serve(
+    app: App,
+    config: DoorConfig,
+    listener: socket.socket,
+    *,
+    started: Callable[[], None] = lambda: None,
+    stop: asyncio.Event | None = None,
+) -> None:
+    """Serve ``app`` on a bound socket, which is closed in the end, until ``stop`` is set or the task is cancelled.
+
+    Returns only when requests under way have been answered, ``config.drain_s`` at most.
+    """
+    stop = stop or asyncio.Event()
+    http = _Server(http_config(app, config))
+    serving = asyncio.create_task(http.serve(sockets=[listener]))
+    stopping = asyncio.create_task(stop.wait())
+    try:
+        while not http.started and not serving.done():
+            await asyncio.sleep(0.005)
+        if http.started:
+            started()
+        await asyncio.wait({serving, stopping}, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        stop.set()
+        http.should_exit = True
+        await asyncio.shield(asyncio.gather(serving, stopping))
+
+
+class _Server(uvicorn.Server):
+    @contextlib.contextmanager
+    def capture_signals(self) -> Generator[None]:
+        """Leave signals to the process's owner."""
+        yield
