@@ -62,7 +62,7 @@ async def test_damage_to_the_last_record_reaches_to_the_end(tmp_path: Path, posi
             await queue.read(0, positions[2].offset, max_bytes=1)
         assert caught.value.skip_to == positions[2].next_offset
         later = await queue.append(HEADERS, b"later")
-        assert [r.position for r in await read_all(queue, 0, caught.value.skip_to)] == [later]
+        assert [r.position for r in await read_all(queue, 0, positions[2].next_offset)] == [later]
 
 
 async def test_a_record_quoted_in_a_body_is_not_a_record(tmp_path: Path) -> None:
@@ -73,6 +73,20 @@ async def test_a_record_quoted_in_a_body_is_not_a_record(tmp_path: Path) -> None
     async with opened(_log(tmp_path / "log")) as queue:
         first = await queue.append(HEADERS, quoted * 3)
         second = await queue.append(HEADERS, b"honest")
+    async with opened(_log(_flipped(tmp_path, first.offset, published=True))) as queue:
+        with pytest.raises(CorruptionError) as caught:
+            await queue.read(0, 0, max_bytes=1)
+        assert caught.value.skip_to == second.offset
+
+
+@pytest.mark.parametrize("straddle", range(1, 5))
+async def test_the_record_behind_large_damage_is_found(tmp_path: Path, straddle: int) -> None:
+    """The search for it goes in pieces; a record whose mark lies across two of them must not be passed over."""
+    head = await _head_bytes(tmp_path / "probe")
+    async with opened(_log(tmp_path / "log", segment_bytes=1 << 22)) as queue:
+        first = await queue.append(HEADERS, bytes((1 << 20) + 1 - straddle - head))
+        second = await queue.append(HEADERS, b"second")
+        await queue.append(HEADERS, b"third")
     async with opened(_log(_flipped(tmp_path, first.offset, published=True))) as queue:
         with pytest.raises(CorruptionError) as caught:
             await queue.read(0, 0, max_bytes=1)
@@ -95,6 +109,11 @@ async def test_a_log_of_a_newer_release_is_refused(tmp_path: Path, positions: li
     (tmp_path / "log" / "format.json").write_text('{"format": 2, "queue_id": "2f1ab7a6-6f0c-4f43-9a8e-4d0a11d3b6f5"}')
     with pytest.raises(ConfigurationError, match="format 2"):
         await _log(tmp_path / "log").open()
+
+
+async def _head_bytes(folder: Path) -> int:
+    async with opened(_log(folder)) as queue:
+        return (await queue.append(HEADERS, b"")).next_offset
 
 
 def _log(folder: Path, *, segment_bytes: int = 4096) -> LocalLogQueue:

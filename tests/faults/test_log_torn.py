@@ -58,7 +58,9 @@ async def test_a_reader_alone_finds_the_end_after_a_power_cut(tmp_path: Path, po
         assert await queue.end_offsets() == {0: positions[2].next_offset}
 
 
-async def test_acknowledged_bytes_that_are_gone_are_told(tmp_path: Path, positions: list[Position]) -> None:
+async def test_acknowledged_bytes_that_are_gone_are_told(
+    tmp_path: Path, positions: list[Position], caplog: pytest.LogCaptureFixture
+) -> None:
     """A file cut below what was acknowledged is a loss; it is not a torn tail, and offsets do not go back."""
     cut = positions[1].offset + 5
     shutil.copy(tmp_path / "log" / "0" / "end", tmp_path / "end")
@@ -66,6 +68,7 @@ async def test_acknowledged_bytes_that_are_gone_are_told(tmp_path: Path, positio
     async with _log(folder) as queue:
         end = positions[2].next_offset
         assert await queue.end_offsets() == {0: end}
+        assert "the rest is lost" in caplog.text
         with pytest.raises(CorruptionError) as caught:
             await queue.read(0, positions[1].offset, max_bytes=1)
         assert caught.value.skip_to == end

@@ -37,6 +37,7 @@ class PartitionAppender:
         self._seed, self._segment_bytes = seed, segment_bytes
         self._end, self._base = 0, 0
         self._fd: int | None = None
+        self._failing = False
 
     @classmethod
     def claim(cls, folder: LogFolder, *, segment_bytes: int) -> Self:
@@ -83,6 +84,7 @@ class PartitionAppender:
             self._give_up()
             raise
         self._publish(self._end + size)
+        self._failing = False
         return positions
 
     def close(self) -> None:
@@ -96,7 +98,7 @@ class PartitionAppender:
         self._end, self._base = recovered.durable.end, recovered.durable.base
         if recovered.writable and self._end - self._base < self._segment_bytes:
             self._fd = os.open(self.partition.segment(self._base), os.O_RDWR | os.O_CLOEXEC)
-            _allocate(self._fd, self._segment_bytes)
+            _allocate(self._fd, self._segment_bytes, used=self._end - self._base)
 
     def _encode(self, records: Sequence[Outgoing]) -> tuple[list[Position], list[bytes]]:
         """Return positions and the bytes to write; small pieces are joined, large bodies are not copied."""
@@ -127,7 +129,7 @@ class PartitionAppender:
         path.unlink(missing_ok=True)
         fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
         try:
-            _allocate(fd, max(size, self._segment_bytes))
+            _allocate(fd, max(size, self._segment_bytes), used=0)
             os.fsync(fd)
             sync_folder(self.partition.path)
         except BaseException:
@@ -141,8 +143,11 @@ class PartitionAppender:
         self._published.store(Durable(end, self._base))
 
     def _give_up(self) -> None:
-        _log.error("partition %d of the log: giving up %s at offset %d after a failed write",
-                   self.partition.number, self.partition.segment(self._base), self._end)  # fmt: skip
+        """Let the next group begin a new file. Told once, however many groups fail in a row."""
+        if not self._failing:
+            path = self.partition.segment(self._base)
+            _log.error("giving up %s at offset %d, because it could not be written", path, self._end)
+        self._failing = True
         self._seal()
 
     def _seal(self) -> None:
@@ -185,13 +190,14 @@ def _repair_locked(partition: Partition, lock: int, folder: LogFolder) -> None:
         os.close(lock)
 
 
-def _allocate(fd: int, size: int) -> None:
-    """Allocate a file ahead. On a disk too full for that it grows as it is written."""
+def _allocate(fd: int, size: int, *, used: int) -> None:
+    """Allocate a file ahead. On a disk too full for that, leave the room to others; it grows as it is written."""
     try:
         os.posix_fallocate(fd, 0, size)
     except OSError as error:
         if error.errno not in _NO_ROOM:
             raise
+        os.ftruncate(fd, used)
 
 
 def _write_fully(fd: int, buffers: list[bytes], position: int) -> None:
