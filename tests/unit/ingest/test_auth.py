@@ -1,0 +1,78 @@
+"""Who may send and read."""
+
+from __future__ import annotations
+
+import hashlib
+
+import pytest
+
+from agenttrace_core.errors import ConfigurationError, InvalidInputError, UnauthenticatedError
+from agenttrace_server.auth import Authenticator, new_key
+
+
+def _loopback(*keys: tuple[str, str]) -> Authenticator:
+    return Authenticator(keys, bind_host="127.0.0.1")
+
+
+def test_a_key_is_random_names_its_project_and_is_known_by_its_hash() -> None:
+    """The text is shown once; what is configured must not give it away."""
+    key, digest = new_key("my-shop")
+    assert key.startswith("at_my-shop_")
+    assert digest == hashlib.sha256(key.encode()).hexdigest()
+    assert new_key("my-shop")[0] != key
+    with pytest.raises(InvalidInputError):
+        new_key("My Shop")
+
+
+@pytest.mark.parametrize("peer", ["127.0.0.1", "127.8.8.8", "::1", "::ffff:127.0.0.1"])
+def test_without_a_key_callers_on_this_machine_are_project_default(peer: str) -> None:
+    """The first run needs no key, over IPv4, IPv6, and IPv4 on an IPv6 socket."""
+    assert _loopback().principal(None, peer).project == "default"
+
+
+@pytest.mark.parametrize("peer", ["10.0.0.7", "203.0.113.9", "fe80::1", None, "", "localhost.evil.example"])
+def test_without_a_key_others_are_nobody(peer: str | None) -> None:
+    """A caller whose address is unknown is treated as a stranger."""
+    authenticator = Authenticator([("shop", "a" * 64)], bind_host="0.0.0.0")
+    with pytest.raises(UnauthenticatedError, match="Bearer"):
+        authenticator.principal(None, peer)
+
+
+def test_each_key_opens_its_own_project_and_no_other() -> None:
+    """Every row is scoped by this."""
+    (one, digest_one), (two, digest_two) = new_key("one"), new_key("two")
+    authenticator = _loopback(("one", digest_one), ("two", digest_two.upper()))
+    assert authenticator.principal(f"Bearer {one}", "10.0.0.7").project == "one"
+    assert authenticator.principal(f"bearer  {two} ", None, forwarded=True).project == "two"
+
+
+@pytest.mark.parametrize(
+    "value", ["", "Bearer", "Bearer ", "Basic YTpi", "at_one_guess", "Bearer \x00\udcff", "Bearer at_one_guess"]
+)
+def test_a_wrong_key_is_nobody_even_on_this_machine(value: str) -> None:
+    """A sender with a mistyped key must hear of it, not end up in another project."""
+    with pytest.raises(UnauthenticatedError) as caught:
+        _loopback(("one", "b" * 64)).principal(value, "127.0.0.1")
+    assert "guess" not in str(caught.value), "keys must not reach logs"
+
+
+def test_a_forwarded_caller_needs_a_key() -> None:
+    """A proxy on this machine must not make the world local."""
+    with pytest.raises(UnauthenticatedError):
+        _loopback().principal(None, "127.0.0.1", forwarded=True)
+
+
+def test_a_port_open_to_others_without_keys_is_refused() -> None:
+    """Nobody opens a store of prompts to a network by one setting; the message says what to do."""
+    with pytest.raises(ConfigurationError, match="agenttrace key new PROJECT"):
+        Authenticator([], bind_host="0.0.0.0")
+
+
+@pytest.mark.parametrize(
+    "pair", [("shop", "abc"), ("Shop!", "a" * 64), ("shop", "at_shop_plain-key-pasted-by-mistake")]
+)
+def test_a_malformed_key_entry_is_refused_without_being_shown(pair: tuple[str, str]) -> None:
+    """A key pasted where its hash belongs must not be printed to a log."""
+    with pytest.raises(ConfigurationError, match=r"auth\.keys") as caught:
+        _loopback(pair)
+    assert "pasted" not in str(caught.value)
