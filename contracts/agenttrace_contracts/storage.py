@@ -233,11 +233,13 @@ class StorageContract(Contract[ObjectStorage]):
 
 
 _keys = st.sampled_from(["a", "a-b", "a0", "b/1", "b/1-2", "b/10", "b/2/x", "c/d/e"])
-_bodies = st.lists(st.binary(max_size=20), max_size=3)
+_bodies = st.lists(st.sampled_from([b"one", b"two", b"three", b""]) | st.binary(max_size=20), max_size=3)
 
 
 class StorageMachine(AdapterMachine[ObjectStorage]):
     """Puts, reads and deletes against a dictionary."""
+
+    examples = 30
 
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
