@@ -25,6 +25,9 @@ from agenttrace_server.settings import Settings
 RECEIPT_SECRET = "receipts"  # noqa: S105 - the name of a secret
 """The name of the catalog's secret with which receipts are signed."""
 
+CURSOR_SECRET = "cursors"  # noqa: S105 - as above
+"""The name of the one with which cursors are."""
+
 A = TypeVar("A", bound=Adapter)
 
 

@@ -3,16 +3,10 @@
 from __future__ import annotations
 
 from contextlib import AsyncExitStack
-from functools import partial
 
-from agenttrace_core.services.admission import Admission, IngestLimits, backlog_bytes
-from agenttrace_core.services.ingest import IngestService
-from agenttrace_core.services.refusals import Refusals
-from agenttrace_server.auth import Authenticator
-from agenttrace_server.composition import RECEIPT_SECRET, Opened
+from agenttrace_server.composition import Opened
+from agenttrace_server.composition_ingest import authenticator, door_config, ingest_service
 from agenttrace_server.composition_place import Place
-from agenttrace_server.ingestion.config import DoorConfig
-from agenttrace_server.ingestion.metrics import DoorMetrics
 from agenttrace_server.ingestion.serve import serve
 from agenttrace_server.settings import Settings
 from agenttrace_server.supervisor_sockets import authority, listen
@@ -22,57 +16,15 @@ async def run_ingest(settings: Settings, place: Place) -> None:
     """Serve OTLP until told to stop, and let what is under way end."""
     ingest = settings.ingest
     listener = place.listener or listen("ingest.port", ingest.host, ingest.port)
-    limits = ingest_limits(settings)
     async with AsyncExitStack() as stack:
-        opened = Opened(settings, stack)
-        catalog, queue = await opened.catalog(), await opened.queue()
-        admission = Admission(limits, await opened.limiter())
-        metrics = DoorMetrics(admission)
-        service = IngestService(
-            queue,
-            await catalog.secret(RECEIPT_SECRET),
-            admission=admission,
-            refusals=Refusals(queue, limits),
-            metrics=metrics,
-            backlog=partial(backlog_bytes, queue, catalog) if queue.capabilities.byte_offsets else None,
-        )
+        service, metrics = await ingest_service(settings, Opened(settings, stack))
         await serve(
             service,
             authenticator(settings, ingest.host),
-            door_config(settings),
+            door_config(settings, ingest.host),
             metrics,
             http_socket=listener,
             grpc_address=authority(ingest.host, ingest.grpc_port),
             started=lambda _: place.on_ready(),
             stop=place.stop,
         )
-
-
-def authenticator(settings: Settings, bind_host: str) -> Authenticator:
-    """Return what finds the project of a caller of a port."""
-    return Authenticator(((key.project, key.sha256) for key in settings.auth.keys), bind_host=bind_host)
-
-
-def ingest_limits(settings: Settings) -> IngestLimits:
-    """Return the bounds on what is taken."""
-    ingest = settings.ingest
-    return IngestLimits(
-        max_backlog_bytes=ingest.max_backlog_bytes,
-        max_in_flight_bytes=ingest.max_in_flight_bytes,
-        project_bytes_per_s=ingest.project_bytes_per_s,
-        project_burst_bytes=ingest.project_burst_bytes,
-    )
-
-
-def door_config(settings: Settings) -> DoorConfig:
-    """Return the bounds and names of the doors."""
-    ingest = settings.ingest
-    return DoorConfig(
-        bind_host=ingest.host,
-        allowed_hosts=settings.allowed_hosts,
-        allowed_origins=ingest.allowed_origins,
-        max_body_bytes=ingest.max_body_bytes,
-        max_decompressed_bytes=ingest.max_decompressed_bytes,
-        body_timeout_s=ingest.body_timeout,
-        max_connections=ingest.max_connections,
-    )

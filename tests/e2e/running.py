@@ -113,7 +113,9 @@ class RunningServer:
 
     def get(self, path: str, **query: Any) -> Any:
         """Return the JSON at a path of the API, which must answer with 200."""
-        answer = httpx.get(self.endpoints()["api"] + path, params=query, timeout=30)
+        endpoints = self.endpoints()
+        assert endpoints, f"the server has gone: {self.log()}"
+        answer = httpx.get(endpoints["api"] + path, params=query, timeout=30)
         assert answer.status_code == 200, answer.text
         return answer.json()
 

@@ -66,7 +66,7 @@ class Sender:
 
 
 @pytest.mark.timeout(300)
-@pytest.mark.parametrize("seed", [1])
+@pytest.mark.parametrize("seed", [1, *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(2, 8))])
 def test_every_acknowledged_span_is_there_once(stopped_server: RunningServer, seed: int) -> None:
     """Lost: the first promise; what was acknowledged can vanish, or be counted twice."""
     chance = random.Random(seed)

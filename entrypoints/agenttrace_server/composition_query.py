@@ -1,0 +1,59 @@
+"""What the API is made of."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from contextlib import AsyncExitStack
+
+from agenttrace_core.services.letters import LetterService
+from agenttrace_core.services.read import ReadService
+from agenttrace_core.services.view import Views
+from agenttrace_server.composition import CURSOR_SECRET, RECEIPT_SECRET, Opened
+from agenttrace_server.composition_ingest import authenticator, door_config, ingest_service
+from agenttrace_server.composition_meter import figures
+from agenttrace_server.composition_place import Place
+from agenttrace_server.query.app import ApiServices, make_api_app
+from agenttrace_server.query.serve import serve
+from agenttrace_server.settings import Settings
+from agenttrace_server.supervisor import parts_ready
+from agenttrace_server.supervisor_sockets import listen
+
+
+async def run_query(settings: Settings, place: Place) -> None:
+    """Serve the API until told to stop, and let what is under way end."""
+    host = settings.query.host
+    listener = place.listener or listen("query.port", host, settings.query.port)
+    async with AsyncExitStack() as stack:
+        opened = Opened(settings, stack)
+        catalog, live, queue, index = (
+            await opened.catalog(), await opened.live(), await opened.queue(), await opened.index()
+        )  # fmt: skip
+        ingest, _ = await ingest_service(settings, opened)
+        read = ReadService(
+            Views(catalog, live, queue),
+            index,
+            live,
+            receipt_key=await catalog.secret(RECEIPT_SECRET),
+            cursor_key=await catalog.secret(CURSOR_SECRET),
+        )
+
+        async def parts() -> Mapping[str, bool]:
+            return parts_ready(settings.data) if place.supervised else {"query": True}
+
+        services = ApiServices(
+            read=read,
+            ingest=ingest,
+            letters=LetterService(catalog, await opened.storage(), ingest),
+            parts=parts,
+            figures=lambda: figures(settings.data),
+            stopping=place.stop.is_set,
+        )
+        config = door_config(settings, host)
+        app = make_api_app(services, authenticator(settings, host), config)
+        background = asyncio.create_task(ingest.run())
+        try:
+            await serve(app, config, listener, started=place.on_ready, stop=place.stop)
+        finally:
+            ingest.close()
+            await asyncio.shield(background)
