@@ -86,8 +86,9 @@ def _inflate(wbits: int, body: bytes, at: int, limit: int, out: bytearray) -> in
 
 def _unzstd(body: bytes, limit: int) -> bytes:
     # The reader does not tell a frame that is cut off from a whole one. A frame of random bytes put
-    # after the body is decoded as such only if what came before it was whole.
-    seal = secrets.token_bytes(16)
+    # after the body is decoded as such only if what came before it was whole. They are repeated, so
+    # that the frame itself, copied by an uncompressed block that is cut off, is not what it holds.
+    seal = secrets.token_bytes(16) * 4
     source = BytesIO(body + zstandard.ZstdCompressor().compress(seal))
     decoder = zstandard.ZstdDecompressor(max_window_size=_MAX_ZSTD_WINDOW)
     out = bytearray()

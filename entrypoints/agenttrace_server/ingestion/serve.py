@@ -11,7 +11,6 @@ import uvicorn
 
 from agenttrace_core.services.ingest import IngestService
 from agenttrace_server.auth import Authenticator
-from agenttrace_server.ingestion.allocator import keep_freed_memory
 from agenttrace_server.ingestion.config import DoorConfig
 from agenttrace_server.ingestion.grpc_door import GrpcDoor
 from agenttrace_server.ingestion.http_door import make_otlp_app
@@ -48,7 +47,6 @@ async def serve(
     Raises:
         ConfigurationError: the gRPC port cannot be had.
     """
-    keep_freed_memory()
     stop = stop or asyncio.Event()
     grpc_door = GrpcDoor(service, authenticator, config, metrics)
     app = make_otlp_app(service, authenticator, config, metrics, ready=lambda: not stop.is_set())
