@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -101,6 +101,25 @@ class Client:
     def get_bytes(self, path: str, **query: Any) -> bytes:
         """Return the body at ``path`` of the API as it came. Raises as ``get``."""
         return self._request("GET", path, query).content
+
+    def lines(self, path: str) -> Generator[bytes]:
+        """Iterate over the lines at ``path`` of the API as they come, each without its end. Raises as ``get``."""
+        rest: list[bytes] = []
+        try:
+            with self._http.stream("GET", self.server.api + path) as answer:
+                if answer.status_code >= 300:
+                    answer.read()
+                self._check(answer)
+                for piece in answer.iter_bytes():
+                    *whole, last = piece.split(b"\n")
+                    for end in whole:
+                        yield b"".join([*rest, end])
+                        rest = []
+                    rest.append(last)
+        except httpx.HTTPError as error:
+            raise self._unreachable(error) from error
+        if any(rest):
+            yield b"".join(rest)
 
     def post(self, path: str) -> Any:
         """Post nothing to ``path`` of the API and return the JSON answered. Raises as ``get``."""

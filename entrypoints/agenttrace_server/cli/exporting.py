@@ -4,22 +4,15 @@ from __future__ import annotations
 
 import gzip
 import sys
-from collections import deque
-from collections.abc import Generator, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Generator
 from contextlib import contextmanager
+from itertools import islice
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, cast
+from typing import IO, cast
 
 import click
 
 from agenttrace_server.cli.options import client_options
-
-if TYPE_CHECKING:
-    from agenttrace_server.cli.client import Client
-
-_AT_ONCE = 4
-_ALL = sys.maxsize
 
 
 @click.command("export")
@@ -37,30 +30,10 @@ def export_command(
 
     written = 0
     with Client(Server.find(api, data=data, config=config)) as client, _opened(output) as stream:
-        for line in _lines(client, limit or _ALL):
+        for line in islice(client.lines("/api/v1/export"), limit):
             stream.write(line + b"\n")
             written += 1
     click.echo(f"{written:,} traces written{f' to {output}' if output else ''}.", err=True)
-
-
-def _lines(client: Client, limit: int) -> Iterator[bytes]:
-    """Fetch a few traces ahead, and give them in the order of the list."""
-    fetching: deque[Future[bytes]] = deque()
-    with ThreadPoolExecutor(_AT_ONCE) as pool:
-        try:
-            for item in client.pages("/api/v1/traces", limit=limit):
-                fetching.append(pool.submit(client.get_bytes, f"/api/v1/traces/{item['trace_id']}", format="otlp"))
-                if len(fetching) > 2 * _AT_ONCE:
-                    yield _one_line(fetching.popleft().result())
-            while fetching:
-                yield _one_line(fetching.popleft().result())
-        finally:
-            pool.shutdown(wait=False, cancel_futures=True)
-
-
-def _one_line(body: bytes) -> bytes:
-    # JSON may only break lines between tokens: text keeps its newlines escaped.
-    return body.strip().replace(b"\n", b" ")
 
 
 @contextmanager
