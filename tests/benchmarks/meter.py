@@ -57,8 +57,10 @@ def usage(pid: int, name_of: Callable[[list[str]], str]) -> Usage | None:
     with contextlib.suppress(OSError):
         command = (_PROC / str(pid) / "cmdline").read_bytes().decode(errors="replace").split("\0")
         counters = dict(line.split(": ") for line in (_PROC / str(pid) / "io").read_text().splitlines())
+        # What was deleted before the kernel wrote it was counted, and is taken back as cancelled.
+        written = int(counters["write_bytes"]) - int(counters["cancelled_write_bytes"])
         # utime and stime are the 14th and 15th fields; the split list begins at the third.
-        return Usage(name_of(command), (int(stat[11]) + int(stat[12])) / _TICKS, int(counters["write_bytes"]))
+        return Usage(name_of(command), (int(stat[11]) + int(stat[12])) / _TICKS, written)
     return None
 
 
