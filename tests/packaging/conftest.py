@@ -11,6 +11,7 @@ import pytest
 from tests.packaging.environment import Environment
 
 TREE = Path(__file__).parents[2]
+collect_ignore = ["example_backend"]  # a package of its own: test_example_backend installs it and runs its tests
 
 
 @pytest.fixture(scope="session")
