@@ -32,7 +32,9 @@ class DoorMetrics(IngestMetrics):
         self._gauge("in_flight_bytes", "Bytes of requests held in memory").set_function(lambda: admission.in_flight)
         self._gauge("backlog_bytes", "Bytes acknowledged and not in files yet").set_function(lambda: admission.backlog)
         # Looking a label up costs more than counting, and these two are counted for every request.
-        self._of_signal = {s: (self._items.labels(str(s)), self._bytes.labels(str(s))) for s in (Signal.TRACES, Signal.LOGS)}
+        self._of_signal = {
+            s: (self._items.labels(str(s)), self._bytes.labels(str(s))) for s in (Signal.TRACES, Signal.LOGS)
+        }
         self._ok = {door: self._requests.labels(door, "0") for door in ("http", "grpc")}
 
     def stored(self, signal: Signal, items: int, size: int, append_s: float) -> None:
