@@ -23,7 +23,11 @@ from agenttrace_server.supervisor_child import Assignment, Role
 from agenttrace_server.supervisor_sockets import listen, port_of, reachable, reserve
 
 EXIT_CONFIGURATION = 2
-"""A process that ends with this cannot be helped by starting it again."""
+"""A process that ends with this before the server has served cannot be helped by starting it again.
+
+Later, the others go on serving without it, and it is tried again: doors keep taking what a
+writer that has lost its disk for a while will write.
+"""
 
 _ENDING_ORDER = (Role.INGEST, Role.COMPACT, Role.WRITE, Role.QUERY)
 """Doors first, so that nothing new comes; then the writer, which publishes the rest; readers last."""
@@ -142,7 +146,7 @@ class Supervisor:
             code = await self._run_once(child)
             if self._stopping.is_set():
                 break
-            if code == EXIT_CONFIGURATION and not child.ready:
+            if code == EXIT_CONFIGURATION and not self._serving.is_set():
                 self._failure = f"{child.role} cannot run as configured; the reason is above"
                 self._stopping.set()
                 break
