@@ -67,7 +67,7 @@ class HonestQueue(SpanQueue):
 
     async def read(self, partition: int, offset: int, *, max_bytes: int, wait_s: float = 0.0) -> Sequence[Record]:
         with anyio.move_on_after(wait_s):
-            while self.store.end <= offset:  # noqa: ASYNC110 - the store is shared by instances, an event is not
+            while self.store.end <= offset:
                 await anyio.sleep(0.005)
         found: list[Record] = []
         for record in self.store.records:
