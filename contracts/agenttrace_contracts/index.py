@@ -15,6 +15,7 @@ from hypothesis.stateful import invariant, precondition, rule
 from agenttrace_contracts.base import AdapterMachine, Contract, Make, opened, run_machine, supported
 from agenttrace_contracts.index_world import (
     BASE_NS,
+    TRACE_ID,
     FolderObjects,
     LocalFolderObjects,
     SentSpan,
@@ -34,7 +35,10 @@ Objects = Callable[[Path], FolderObjects]
 _MINUTE_NS = 60_000_000_000
 _PROJECTS = ("default", "other")
 # Two of them share their first eight bytes, by which an index may look first.
-_TRACE_IDS = tuple(f"{hi:016x}{lo:016x}" for hi, lo in ((1, 1), (1, 2), (2, 1), (1 << 63, 3), ((1 << 64) - 1, 4)))
+_TRACE_IDS = (
+    TRACE_ID,
+    *(f"{hi:016x}{lo:016x}" for hi, lo in ((1, 2), (2, 1), (1 << 63, 3), ((1 << 64) - 1, 4))),
+)
 
 
 class IndexContract(Contract[SpanIndex]):
@@ -78,7 +82,7 @@ class IndexContract(Contract[SpanIndex]):
         await check_all(adapter, world)
         world.arrive([light_row(span_id="b" * 16, parent_span_id="a" * 16, input_tokens=4, status="error")])
         await check_all(adapter, world)
-        (summary,) = (await adapter.summaries(world.view(), "default", ["1".zfill(32)])).to_pylist()
+        (summary,) = (await adapter.summaries(world.view(), "default", [TRACE_ID])).to_pylist()
         assert (summary["spans"], summary["errors"], summary["input_tokens"]) == (2, 1, 7)
 
     async def test_only_the_columns_asked_are_returned_in_that_order(self, adapter: SpanIndex, world: World) -> None:
@@ -86,7 +90,7 @@ class IndexContract(Contract[SpanIndex]):
         world.arrive([light_row(span_id="a" * 16)])
         await world.flush()
         world.arrive([light_row(span_id="b" * 16)])
-        table = await adapter.versions(world.view(), "default", ["1".zfill(32)], columns=["name", "span_id"])
+        table = await adapter.versions(world.view(), "default", [TRACE_ID], columns=["name", "span_id"])
         assert table.schema.equals(pa.schema([LIGHT.field("name"), LIGHT.field("span_id"), *LOCATION]))
         assert sorted(table["span_id"].to_pylist()) == ["a" * 16, "b" * 16]
 
@@ -98,7 +102,7 @@ class IndexContract(Contract[SpanIndex]):
         await world.flush()
         world.arrive([ended])
         await check_all(adapter, world)
-        (summary,) = (await adapter.summaries(world.view(), "default", ["1".zfill(32)])).to_pylist()
+        (summary,) = (await adapter.summaries(world.view(), "default", [TRACE_ID])).to_pylist()
         assert (summary["spans"], summary["input_tokens"], summary["end_ns"]) == (1, 9, BASE_NS + 5_000)
         await world.flush()
         await check_all(adapter, world)
@@ -129,11 +133,11 @@ class IndexContract(Contract[SpanIndex]):
         world.arrive([light_row(project="default", name="mine"), light_row(project="other", name="theirs")])
         for _ in range(2):
             for project, name in (("default", "mine"), ("other", "theirs")):
-                rows = await adapter.versions(world.view(), project, ["1".zfill(32)])
+                rows = await adapter.versions(world.view(), project, [TRACE_ID])
                 traces = await adapter.traces(world.view(), project, limit=9)
                 assert (rows["name"].to_pylist(), traces["name"].to_pylist()) == ([name], [name])
             assert len(await adapter.traces(world.view(), "third", limit=9)) == 0
-            assert len(await adapter.versions(world.view(), "third", ["1".zfill(32)])) == 0
+            assert len(await adapter.versions(world.view(), "third", [TRACE_ID])) == 0
             await world.flush()
 
     async def test_an_older_view_keeps_answering_beside_newer_ones(self, adapter: SpanIndex, world: World) -> None:
@@ -143,8 +147,8 @@ class IndexContract(Contract[SpanIndex]):
         for span_id in "bcdefg":
             world.arrive([light_row(span_id=span_id.rjust(16, "0"))])
             await world.flush()
-            assert len(await adapter.versions(world.view(), "default", ["1".zfill(32)])) == len(world.spans)
-            assert len(await adapter.versions(pinned, "default", ["1".zfill(32)])) == 1
+            assert len(await adapter.versions(world.view(), "default", [TRACE_ID])) == len(world.spans)
+            assert len(await adapter.versions(pinned, "default", [TRACE_ID])) == 1
 
     async def test_a_project_with_spans_in_many_hours_of_one_file_is_found_whole(
         self, adapter: SpanIndex, world: World
@@ -223,8 +227,8 @@ _spans = st.builds(
 class IndexMachine(AdapterMachine[SpanIndex]):
     """Compares an index with the world's model, while spans arrive, are flushed and merged."""
 
-    examples: ClassVar[int] = 12
-    steps: ClassVar[int] = 10
+    examples: ClassVar[int] = 20
+    steps: ClassVar[int] = 12
     storages: ClassVar[dict[str, FolderObjects]]
 
     def __init__(self, *args: Any) -> None:

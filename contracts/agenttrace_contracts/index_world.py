@@ -27,6 +27,8 @@ from agenttrace_core.schema.traces import negated, trace_sums
 
 BASE_NS = 1_700_000_000_000_000_000
 """A moment in November 2023; the world's spans begin around it."""
+TRACE_ID = f"{1:016x}{1:016x}"
+"""The trace of spans that name no other."""
 
 
 class FolderObjects(ObjectStorage):
@@ -293,7 +295,7 @@ def light_row(**values: Any) -> dict[str, Any]:
     """Return the light columns of a span, of which only what matters need be given."""
     defaults: dict[str, Any] = dict.fromkeys(LIGHT.names)
     defaults |= {
-        "project": "default", "trace_id": "1".zfill(32), "span_id": "1".zfill(16), "name": "span", "kind": "internal",
+        "project": "default", "trace_id": TRACE_ID, "span_id": "1".zfill(16), "name": "span", "kind": "internal",
         "status": "unset", "quality": 0, "start_ns": BASE_NS, "duration_ns": 1_000, "received_ns": BASE_NS,
     }  # fmt: skip
     return defaults | values

@@ -54,6 +54,8 @@ class ParquetRows:
             CorruptionError: the object cannot be decoded.
         """
         schema = pa.schema([self._schema.field(name) for name in columns])
+        if len(rows) == 0:
+            return schema.empty_table()
         group = self._first.searchsorted(rows, side="right") - 1
         cuts = np.flatnonzero(np.diff(group, prepend=-1))
         pieces = []
@@ -61,7 +63,7 @@ class ParquetRows:
             for first, stop in zip(cuts, [*cuts[1:], len(rows)], strict=True):
                 g = int(group[first])
                 pieces.append(self._of_group(g, rows[first:stop] - self._first[g], schema))
-        return pa.concat_tables(pieces) if pieces else schema.empty_table()
+        return pa.concat_tables(pieces)
 
     def _of_group(self, group: int, rows: Int64s, schema: pa.Schema) -> pa.Table:
         constants = self._constants_of(group)

@@ -135,8 +135,8 @@ class ReadService:
         first = 0 if place is None else _after(rows, place)
         page = rows.select(LIGHT.names).slice(first, limit)
         page = page.append_column("orphan", pa.array(orphans(rows)[first : first + limit]))
-        more = first + len(page) < len(rows)
-        next_cursor = self._cursors.sign(project, trace_id, _place(page)) if more else None
+        end = first + len(page)
+        next_cursor = self._cursors.sign(project, trace_id, _place(rows, end)) if end < len(rows) else None
         return TracePage(summary, page, next_cursor, seen.lag)
 
     async def span(self, principal: Principal, trace_id: str, span_id: str) -> list[SpanDetail]:
@@ -239,12 +239,12 @@ def _while(lag: Lag) -> str:
     return f"; but not all that was acknowledged is readable yet{size}: ask again"
 
 
-def _place(page: pa.Table) -> tuple[int | str, ...]:
-    """Return the place of the last row: its start, its span id, and how many rows of the page share both."""
-    start, span_id = effective_start(page), page["span_id"].to_pylist()
-    last = (int(start[-1]), str(span_id[-1]))
-    same = 0
-    while same < len(page) and (start[-1 - same], span_id[-1 - same]) == last:
+def _place(rows: pa.Table, end: int) -> tuple[int | str, ...]:
+    """Return the place before row ``end``: the start and id of the row before it, and how many rows so far share both."""
+    start, span_id = effective_start(rows), rows["span_id"]
+    last = (int(start[end - 1]), str(span_id[end - 1].as_py()))
+    same = 1
+    while same < end and (int(start[end - 1 - same]), str(span_id[end - 1 - same].as_py())) == last:
         same += 1
     return *last, same
 

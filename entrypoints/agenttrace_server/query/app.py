@@ -26,12 +26,12 @@ from agenttrace_server.hosts import HostGuard
 from agenttrace_server.ingestion.bodies import BodyReader, ClientGoneError, content_length
 from agenttrace_server.ingestion.config import DoorConfig
 from agenttrace_server.ingestion.outcomes import outcome_of
-from agenttrace_server.query import models, render, simple
+from agenttrace_server.query import models, render
 from agenttrace_server.query.guard import PRINCIPAL, ApiMetrics, App, Guard
+from agenttrace_server.query.sending import Sent, send
 
 _TAIL_POLL_S = 0.1
 _TAIL_HEARTBEAT_S = 15.0
-_OTLP_HEAD_BYTES = 4096
 
 _ERRORS: dict[int | str, dict[str, Any]] = {
     400: {"model": models.Error, "description": "A field is wrong; the message names it"},
@@ -146,21 +146,12 @@ def _sending(services: ApiServices, bodies: BodyReader) -> APIRouter:
         length = content_length(request.headers.get("content-length", "").encode() or None)
         coding = request.headers.get("content-encoding", "").strip().lower()
         body = await bodies.read(request.receive, length, coding)
-        trace_ids: list[str] = []
+        sent = await send(services.ingest, caller, body, encoding)
+        headers = {"agenttrace-receipt": sent.ingested.receipt_id}
         if encoding is Encoding.JSON:
-            trace_ids, body = _as_otlp(body)
-        ingested = await services.ingest.traces(caller, body, encoding)
-        headers = {"agenttrace-receipt": ingested.receipt_id}
-        if encoding is Encoding.PROTOBUF:
-            answer = traces_response(encoding, rejected=ingested.rejected, reason=ingested.reason)
-            return Response(answer, media_type=str(encoding), headers=headers)
-        told = {
-            "receipt": ingested.receipt_id, "accepted": ingested.accepted, "rejected": ingested.rejected,
-            "reason": ingested.reason, "trace_ids": trace_ids,
-        }  # fmt: skip
-        if ingested.rejected:
-            told["partialSuccess"] = {"rejectedSpans": str(ingested.rejected), "errorMessage": ingested.reason}
-        return Response(json_text.dumps(told), media_type="application/json", headers=headers)
+            return Response(render.sent(sent), media_type="application/json", headers=headers)
+        answer = traces_response(encoding, rejected=sent.ingested.rejected, reason=sent.ingested.reason)
+        return Response(answer, media_type=str(encoding), headers=headers)
 
     return router
 
@@ -191,12 +182,7 @@ def _letters(services: ApiServices) -> APIRouter:
     @router.post("/{letter_id}/replay", response_model=models.Sent)
     async def replay_letter(caller: Caller, letter_id: str) -> Response:
         """Send it again. What is accepted now is no dead letter any more."""
-        ingested = await letters.replay(caller, letter_id)
-        told = {
-            "receipt": ingested.receipt_id, "accepted": ingested.accepted, "rejected": ingested.rejected,
-            "reason": ingested.reason, "trace_ids": [],
-        }  # fmt: skip
-        return _json(json_text.dumps(told))
+        return _json(render.sent(Sent(await letters.replay(caller, letter_id))))
 
     @router.delete("/{letter_id}", status_code=204)
     async def drop_letter(caller: Caller, letter_id: str) -> Response:
@@ -247,17 +233,6 @@ async def _events(services: ApiServices, caller: Principal) -> AsyncIterator[byt
             yield b": still here\n\n"
             quiet_s = 0.0
         await anyio.sleep(_TAIL_POLL_S)
-
-
-def _as_otlp(body: bytes) -> tuple[list[str], bytes]:
-    """Return a JSON body as an OTLP request, and the id of the trace where it was a simple one."""
-    if b'"resourceSpans"' in body[:_OTLP_HEAD_BYTES]:
-        return [], body
-    document = json_text.loads(body)
-    if not simple.is_simple(document):
-        return [], body
-    trace_id, request = simple.to_otlp(document)
-    return [trace_id], json_text.dumps(request)
 
 
 def _encoding(request: Request) -> Encoding:

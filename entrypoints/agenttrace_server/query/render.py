@@ -17,6 +17,7 @@ from agenttrace_core.ports.catalog import DeadLetter
 from agenttrace_core.services.read import ReceiptState, SpanDetail, TraceList, TracePage
 from agenttrace_core.services.view import Lag
 from agenttrace_core.wire import json_text
+from agenttrace_server.query.sending import Sent
 
 LIGHT_FIELDS = (
     "span_id", "parent_span_id", "name", "kind", "service", "scope", "start_ns", "duration_ns", "status",
@@ -74,6 +75,21 @@ def receipt(receipt_id: str, state: ReceiptState) -> dict[str, Any]:
         "readable": given.accepted > 0 and state.readable,
         "in_files": given.accepted > 0 and state.in_files,
     }
+
+
+def sent(given: Sent) -> bytes:
+    """``POST /api/v1/traces``. ``partialSuccess`` is what OTLP clients look for."""
+    ingested = given.ingested
+    body: dict[str, Any] = {
+        "receipt": ingested.receipt_id,
+        "accepted": ingested.accepted,
+        "rejected": ingested.rejected,
+        "reason": ingested.reason,
+        "trace_ids": given.trace_ids,
+    }
+    if ingested.rejected:
+        body["partialSuccess"] = {"rejectedSpans": str(ingested.rejected), "errorMessage": ingested.reason}
+    return json_text.dumps(body)
 
 
 def letter(given: DeadLetter) -> dict[str, Any]:
