@@ -14,7 +14,7 @@ from agenttrace_core.model.segment import FileKind, Segment, SegmentFile, Stored
 from agenttrace_core.normalise.rules import VERSION
 from agenttrace_core.ports.catalog import Advance, Commit, DeadLetter, SegmentCatalog
 from agenttrace_core.ports.storage import ObjectStorage
-from agenttrace_core.schema.files import encode_logs_file, encode_spans_file, ipc_stream
+from agenttrace_core.schema.files import PASSING_LEVEL, encode_logs_file, encode_spans_file, ipc_stream
 from agenttrace_core.schema.tables import LIGHT
 from agenttrace_core.schema.traces import Int64s, negated, trace_sums
 from agenttrace_core.services.live_group import LiveGroup, SealedRows
@@ -43,7 +43,7 @@ def encode_group(queue_id: UUID, group: LiveGroup, sealed: SealedRows, attempt: 
     files: list[EncodedFile] = []
     row_in_file = np.zeros(0, np.int64)
     if len(sealed.rows):
-        spans = encode_spans_file(sealed.rows)
+        spans = encode_spans_file(sealed.rows, PASSING_LEVEL)
         row_in_file = np.argsort(spans.order)
         name = file_id(queue_id, ranges, FileKind.SPANS, VERSION, attempt)
         files.append(encoded_file(name, FileKind.SPANS, 0, spans.objects, spans.segments))
