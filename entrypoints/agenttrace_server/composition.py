@@ -20,6 +20,7 @@ from agenttrace_core.ports.queue import SpanQueue
 from agenttrace_core.ports.storage import ObjectStorage
 from agenttrace_core.registry import make_adapter
 from agenttrace_server.composition_injector import containers, providers
+from agenttrace_server.live_folder import live_folder
 from agenttrace_server.settings import Settings
 
 RECEIPT_SECRET = "receipts"  # noqa: S105 - the name of a secret
@@ -40,8 +41,8 @@ class Adapters(containers.DeclarativeContainer):
     catalog = providers.Singleton(make_adapter, "metadata", settings.provided.metadata)
     index = providers.Singleton(make_adapter, "index", settings.provided.index)
     limiter = providers.Singleton(make_adapter, "cache", settings.provided.cache)
-    live_folder = providers.Factory(lambda folder: folder / "live", settings.provided.data)
-    live = providers.Singleton(FilesystemLiveTable, live_folder)
+    folder_of_live = providers.Factory(live_folder, settings.provided.data, needed_bytes=settings.provided.write.live_bytes)
+    live = providers.Singleton(FilesystemLiveTable, folder_of_live)
 
 
 class Opened:

@@ -99,6 +99,11 @@ class WriteSettings(_Section):
     flush_bytes: Size = Field(default=128 * 2**20, ge=2**16, description="write files once this much has been received")
     flush_age: Duration = Field(default=10.0, gt=0, description="write files once the oldest span has waited this long")
 
+    @property
+    def live_bytes(self) -> int:
+        """What the live table may hold: what is being collected, what is being written, and a chunk."""
+        return 3 * self.flush_bytes
+
 
 class CompactSettings(_Section):
     """How small files become large ones."""
