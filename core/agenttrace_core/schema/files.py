@@ -20,15 +20,18 @@ from agenttrace_core.schema.tables import LIGHT, LOGS, PAYLOAD, TRACES
 from agenttrace_core.schema.traces import Int64s, RowKeys, sums_of_ordered
 
 LASTING_LEVEL = 3
-"""zstd level of files that are kept."""
+"""zstd level of payload that is kept."""
 
 PASSING_LEVEL = 1
-"""zstd level of files that compaction is going to write again: a quarter less time for a fifth more bytes."""
+"""zstd level of payload that compaction is going to write again: less time, more bytes."""
 
-LIGHT_GROUP_ROWS = 16_384
-PAYLOAD_GROUP_ROWS = 512
+# Ids and numbers: level 3 makes more bytes of them, and takes longer.
+_LIGHT_LEVEL = 1
+
+LIGHT_GROUP_ROWS = 8_192
+PAYLOAD_GROUP_ROWS = 1024
 PAYLOAD_GROUP_BYTES = 8 << 20
-_GROUPS_AT_ONCE = 16
+_GROUPS_AT_ONCE = 8
 
 _SHARED_VALUES = [
     "project", "name", "kind", "service", "scope", "status", "status_message", "operation", "provider", "model",
@@ -106,7 +109,7 @@ class SpansFileWriter:
         self._light_sink = open_sink()
         self._payload_sink = open_sink()
         self._light = pq.ParquetWriter(
-            self._light_sink.stream, LIGHT, compression="zstd", compression_level=compression_level,
+            self._light_sink.stream, LIGHT, compression="zstd", compression_level=_LIGHT_LEVEL,
             use_dictionary=_SHARED_VALUES, column_encoding=_ENCODINGS, store_schema=False,
         )  # fmt: skip
         self._payload = pq.ParquetWriter(

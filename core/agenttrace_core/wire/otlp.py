@@ -62,15 +62,20 @@ _MESSAGES: dict[str, list[tuple[str, int, str]]] = {
     "ScopeSpans": [("scope", 1, "InstrumentationScope"), ("spans", 2, "[Span]"), ("schema_url", 3, "bytes")],
     "ResourceSpans": [("resource", 1, "Resource"), ("scope_spans", 2, "[ScopeSpans]"), ("schema_url", 3, "bytes")],
     "Request": [("resource_spans", 1, "[ResourceSpans]")],
-    # The columns of a light row need neither events nor links.
+    # The columns of a light row need neither events nor links, nor values that are not plain.
+    "LightAnyValue": [
+        ("string_value", 1, "bytes"), ("bool_value", 2, "bool"), ("int_value", 3, "int64"),
+        ("double_value", 4, "double"),
+    ],
+    "LightKeyValue": [("key", 1, "bytes"), ("value", 2, "LightAnyValue")],
     "LightSpan": [
         ("trace_id", 1, "bytes"), ("span_id", 2, "bytes"), ("parent_span_id", 4, "bytes"), ("name", 5, "bytes"),
         ("kind", 6, "enum"), ("start_time_unix_nano", 7, "fixed64"), ("end_time_unix_nano", 8, "fixed64"),
-        ("attributes", 9, "[KeyValue]"), ("status", 15, "Status"),
+        ("attributes", 9, "[LightKeyValue]"), ("status", 15, "Status"),
     ],
     "LightScope": [("name", 1, "bytes")],
     "LightScopeSpans": [("scope", 1, "LightScope"), ("spans", 2, "[LightSpan]")],
-    "LightResource": [("attributes", 1, "[KeyValue]")],
+    "LightResource": [("attributes", 1, "[LightKeyValue]")],
     "LightResourceSpans": [("resource", 1, "LightResource"), ("scope_spans", 2, "[LightScopeSpans]")],
     "LightRequest": [("resource_spans", 1, "[LightResourceSpans]")],
     # Spans, resources and scopes as they lie in the request.
@@ -103,7 +108,7 @@ def _describe() -> FileDescriptor:
         message = file.message_type.add(name=message_name)
         for name, number, kind in fields:
             _add_field(message, name, number, kind)
-        if message_name == "AnyValue":
+        if message_name.endswith("AnyValue"):
             message.oneof_decl.add(name="value")
             for field in message.field:
                 field.oneof_index = 0
