@@ -168,7 +168,9 @@ class IndexContract(Contract[SpanIndex]):
         await world.flush()
         world.arrive([light_row(span_id="a" * 16, duration_ns=7), light_row(project="other")])
         with supported(adapter.capabilities.sql):
-            table = await sql_of(adapter).sql(world.view(), "default", "SELECT span_id, duration_ns FROM spans ORDER BY 1")
+            table = await sql_of(adapter).sql(
+                world.view(), "default", "SELECT span_id, duration_ns FROM spans ORDER BY 1"
+            )
             assert table.to_pylist() == [
                 {"span_id": "a" * 16, "duration_ns": 7}, {"span_id": "b" * 16, "duration_ns": 1_000},
             ]  # fmt: skip
@@ -195,10 +197,13 @@ class IndexContract(Contract[SpanIndex]):
             run_machine(type("Machine", (IndexMachine,), {"storages": storages}), attached)
 
 
-
-
 # By span id: a root, two descendants, and one whose parent never comes.
-_PARENTS = {"1".zfill(16): None, "2".zfill(16): "1".zfill(16), "3".zfill(16): "2".zfill(16), "4".zfill(16): "9".zfill(16)}
+_PARENTS = {
+    "1".zfill(16): None,
+    "2".zfill(16): "1".zfill(16),
+    "3".zfill(16): "2".zfill(16),
+    "4".zfill(16): "9".zfill(16),
+}
 
 
 def _consistent(**values: Any) -> dict[str, Any]:

@@ -78,7 +78,8 @@ class FolderObjects(ObjectStorage):
 
     async def list(self, prefix: str = "") -> AsyncIterator[ObjectInfo]:
         """Name nothing: an index does not list."""
-        for info in ():
+        nothing: tuple[ObjectInfo, ...] = ()
+        for info in nothing:
             yield info
 
     async def delete(self, key: str) -> None:

@@ -110,9 +110,7 @@ async def open_api(folder: Path, write: WriteConfig | None = LATER) -> AsyncIter
 
         read = ReadService(Views(catalog, live, queue), index, live, receipt_key=receipts, cursor_key=cursors)
         config, stop = DoorConfig(), asyncio.Event()
-        services = ApiServices(
-            read, ingest, LetterService(catalog, storage, ingest), told_parts, stopping=stop.is_set
-        )
+        services = ApiServices(read, ingest, LetterService(catalog, storage, ingest), told_parts, stopping=stop.is_set)
         keys = [(project, hashlib.sha256(key.encode()).hexdigest()) for project, key in KEYS.items()]
         app = make_api_app(services, Authenticator(keys, bind_host="127.0.0.1"), config)
         listener = socket.create_server(("127.0.0.1", 0))

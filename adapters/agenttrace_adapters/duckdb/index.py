@@ -11,8 +11,8 @@ import pyarrow.compute as pc
 from anyio import to_thread
 
 from agenttrace_adapters.duckdb.objects import LocalCopies
-from agenttrace_adapters.duckdb.runs import Int64s, TraceRun, find, newest, sums_of
 from agenttrace_adapters.duckdb.rows import ParquetRows
+from agenttrace_adapters.duckdb.runs import Int64s, TraceRun, find, newest, sums_of
 from agenttrace_adapters.duckdb.sources import SourceCache
 from agenttrace_adapters.duckdb.sql import SqlRunner
 from agenttrace_core.errors import ConfigurationError
@@ -92,9 +92,7 @@ class DuckDBIndex(SpanIndex, SqlIndex):
         if self._objects is not None:
             await self._objects.aclose()
 
-    async def traces(
-        self, view: View, project: str, *, limit: int, before: TracePosition | None = None
-    ) -> pa.Table:
+    async def traces(self, view: View, project: str, *, limit: int, before: TracePosition | None = None) -> pa.Table:
         """Read the newest files' tables of traces only; see ``newest``."""
         sources = await self._sources.of_project(view, project)
         return await to_thread.run_sync(newest, sources.found_in, sources.corrections, limit, before)
@@ -119,13 +117,13 @@ class DuckDBIndex(SpanIndex, SqlIndex):
         for trace_id in dict.fromkeys(trace_ids):
             for run, row in find(sources.found_in, *trace_words(trace_id)):
                 hits.setdefault(run.source, []).append((run, row, trace_id))
-        pieces = [_schema(names).empty_table()]
+        pieces: list[pa.Table] = []
         for source, found in hits.items():
             if self._sources.file(view, source) is None:
                 pieces.append(self._of_chunk(view, source, project, [trace_id for *_, trace_id in found], names))
             else:
                 pieces.append(await self._of_file(view, source, project, found, names))
-        return pa.concat_tables(pieces)
+        return pa.concat_tables(pieces) if pieces else _schema(names).empty_table()
 
     async def payload(self, view: View, locations: Sequence[Location]) -> pa.Table:
         """Read each source's rows in ascending order, and put them into the order asked."""
@@ -162,7 +160,7 @@ class DuckDBIndex(SpanIndex, SqlIndex):
     def _of_chunk(self, view: View, source: str, project: str, trace_ids: list[str], names: list[str]) -> pa.Table:
         whole = self._sources.chunk(view, source).rows
         mask = pc.is_in(whole["trace_id"], value_set=pa.array(trace_ids, pa.string()))
-        rows = np.flatnonzero(np.asarray(pc.and_(mask, pc.equal(whole["project"], project))))
+        rows = np.flatnonzero(np.asarray(pc.and_(mask, _is(whole["project"], project))))
         return _located(whole.select(names), source, self._kept(view, source, rows))
 
     async def _of_file(
@@ -182,9 +180,9 @@ class DuckDBIndex(SpanIndex, SqlIndex):
         reader = await self._sources.rows(file, "light")
         light = await _take(reader, kept, read)
         known = {
-            "project": pa.repeat(project, len(kept)),
+            "project": _repeated(project, len(kept)),
             "trace_id": pa.array([t for *_, t in spans], pa.string()).take(pa.array(of_span)),
-            "source": pa.repeat(source, len(kept)),
+            "source": _repeated(source, len(kept)),
             "row": pa.array(kept),
         }
         schema = _schema(names)
@@ -209,9 +207,22 @@ def _schema(names: Sequence[str]) -> pa.Schema:
 
 def _located(table: pa.Table, source: str, rows: Int64s) -> pa.Table:
     taken = table.take(pa.array(rows))
-    located = [*taken.columns, pa.repeat(source, len(rows)), pa.array(rows)]
+    located = [*taken.columns, _repeated(source, len(rows)), pa.array(rows)]
     return pa.table(located, schema=_schema(table.column_names))
 
 
 def _rows_of_project(rows: pa.Table, project: str) -> Int64s:
-    return np.flatnonzero(np.asarray(pc.equal(rows["project"], project)))
+    return np.flatnonzero(np.asarray(_is(rows["project"], project)))
+
+
+def _is(column: pa.ChunkedArray, text: str) -> pa.ChunkedArray:
+    return pc.equal(column, _text(text))
+
+
+def _repeated(text: str, count: int) -> pa.Array:
+    return pa.repeat(_text(text), count)
+
+
+def _text(text: str) -> pa.Scalar:
+    # Without a type pyarrow guesses one, and looks for pandas and dateutil on the disk each time.
+    return pa.scalar(text, pa.string())

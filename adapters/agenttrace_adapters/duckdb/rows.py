@@ -20,7 +20,7 @@ _UNLIKE = {"trace_id", "span_id", "parent_span_id"}
 
 
 class ParquetRows:
-    """One local object, mapped, with its footer parsed. Not safe for two threads at once; see ``twin``.
+    """One local object, open, with its footer parsed. Not safe for two threads at once; see ``twin``.
 
     Args:
         path: where the object is.
@@ -33,18 +33,23 @@ class ParquetRows:
         self._schema = schema
         texts = [f.name for f in schema if pa.types.is_string(f.type) and f.name not in _UNLIKE]
         with translated(path):
-            self._file = pq.ParquetFile(path, metadata=footer, memory_map=True, read_dictionary=texts)
+            self._file = pq.ParquetFile(path, metadata=footer, read_dictionary=texts)
         self._footer: pq.FileMetaData = footer or self._file.metadata
         groups = (self._footer.row_group(g).num_rows for g in range(self._footer.num_row_groups))
         self._first = np.cumsum([0, *groups])
         self._constants: dict[int, dict[str, pa.Scalar]] = {}
+
+    @property
+    def weight(self) -> int:
+        """Column chunks that the footer tells of: what an open object holds in memory, about a kilobyte each."""
+        return self._footer.num_row_groups * self._footer.num_columns
 
     def twin(self) -> ParquetRows:
         """Return another reader of the same object, for another thread."""
         return ParquetRows(self._path, self._schema, self._footer)
 
     def close(self) -> None:
-        """Unmap the object."""
+        """Close the object."""
         self._file.close(force=True)
 
     def take(self, rows: Int64s, columns: Sequence[str]) -> pa.Table:
@@ -119,6 +124,12 @@ def _plain(column: pa.ChunkedArray, wanted: pa.DataType) -> pa.ChunkedArray:
 
 @contextmanager
 def translated(path: Path) -> Generator[None]:
+    """Say of a file that cannot be read whether to ask again.
+
+    Raises:
+        UnavailableError: the file is gone.
+        CorruptionError: it is there, and is not what was written.
+    """
     try:
         yield
     except FileNotFoundError as error:

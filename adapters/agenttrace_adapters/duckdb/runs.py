@@ -10,8 +10,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from agenttrace_core.query.sums import below, merge_sums, newest_first
 from agenttrace_core.model.trace import TracePosition
+from agenttrace_core.query.sums import below, merge_sums, newest_first
 from agenttrace_core.schema.keys import UInt64s
 
 Int64s = np.ndarray[Any, np.dtype[np.int64]]

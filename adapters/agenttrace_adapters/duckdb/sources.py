@@ -11,6 +11,7 @@ from uuid import UUID
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from agenttrace_adapters.duckdb.objects import LocalCopies
 from agenttrace_adapters.duckdb.rows import ParquetRows, translated
@@ -24,6 +25,7 @@ from agenttrace_core.schema.tables import LIGHT, PAYLOAD
 Int64s = np.ndarray[Any, np.dtype[np.int64]]
 
 _OPEN_OBJECTS = 256
+_OPEN_WEIGHT = 150_000
 _VIEWS = 4
 _SEGMENTS_AS_THEY_ARE = 4
 """A project's segments in one file that are searched one by one; of more, one run is made."""
@@ -66,6 +68,7 @@ class SourceCache:
         self._segments: tuple[Snapshot, dict[str, list[tuple[SegmentFile, list[Segment]]]]] | None = None
         self._corrections: dict[int, tuple[Superseded, TraceRun]] = {}
         self._open: OrderedDict[tuple[str, str], ParquetRows] = OrderedDict()
+        self._open_weight = 0
 
     def close(self) -> None:
         """Let go of everything."""
@@ -74,6 +77,7 @@ class SourceCache:
         for held in (self._views, self._file_runs, self._chunk_runs, self._corrections, self._open):
             held.clear()
         self._segments = None
+        self._open_weight = 0
 
     async def of_project(self, view: View, project: str) -> Sources:
         """Return where the traces of ``project`` are."""
@@ -102,9 +106,12 @@ class SourceCache:
         key = (str(file.id), name)
         if key not in self._open:
             path = await self._objects.path(file.objects[name])
+            if key in self._open:  # another query was quicker
+                return self._open[key]
             self._open[key] = ParquetRows(path, LIGHT if name == "light" else PAYLOAD)
-            while len(self._open) > _OPEN_OBJECTS:
-                self._open.popitem(last=False)
+            self._open_weight += self._open[key].weight
+            while len(self._open) > 1 and (len(self._open) > _OPEN_OBJECTS or self._open_weight > _OPEN_WEIGHT):
+                self._forget(next(iter(self._open)))
         self._open.move_to_end(key)
         return self._open[key]
 
@@ -130,11 +137,15 @@ class SourceCache:
         for gone in self._file_runs.keys() - ids:
             del self._file_runs[gone]
         for key in [key for key in self._open if UUID(key[0]) not in ids]:
-            del self._open[key]
+            self._forget(key)
         for gone_chunk in self._chunk_runs.keys() - chunks:
             del self._chunk_runs[gone_chunk]
         for unused in self._corrections.keys() - used:
             del self._corrections[unused]
+
+    def _forget(self, key: tuple[str, str]) -> None:
+        # Left to be closed when the last read of it has ended.
+        self._open_weight -= self._open.pop(key).weight
 
     def _by_project(self, snapshot: Snapshot) -> dict[str, list[tuple[SegmentFile, list[Segment]]]]:
         if self._segments is None or self._segments[0] is not snapshot:
@@ -156,7 +167,7 @@ class SourceCache:
         if known is None or known[0] is not chunk.traces:
             known = self._chunk_runs[chunk.id] = (chunk.traces, {})
         if project not in known[1]:
-            own = chunk.traces.filter(pa.compute.equal(chunk.traces["project"], project))
+            own = chunk.traces.filter(pc.equal(chunk.traces["project"], pa.scalar(project, pa.string())))
             known[1][project] = TraceRun.of(chunk.id, own) if len(own) else None
         return known[1][project]
 

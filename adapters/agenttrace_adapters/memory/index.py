@@ -61,9 +61,7 @@ class MemoryIndex(SpanIndex):
     async def aclose(self) -> None:
         """Nothing is held."""
 
-    async def traces(
-        self, view: View, project: str, *, limit: int, before: TracePosition | None = None
-    ) -> pa.Table:
+    async def traces(self, view: View, project: str, *, limit: int, before: TracePosition | None = None) -> pa.Table:
         """Merge the whole ledger of the project, and return a piece of it."""
         sums = await self._ledger(view, project)
         if before is not None:

@@ -20,17 +20,19 @@ from agenttrace_core.schema.keys import words_of_hex
 Bools = np.ndarray[Any, np.dtype[np.bool_]]
 Int64s = np.ndarray[Any, np.dtype[np.int64]]
 
-SETTLE_COLUMNS = (
-    "span_id", "kind", "service", "start_ns", "duration_ns", "quality", "received_ns", "partition", "offset", "position",
-)  # fmt: skip
+ARRIVAL_COLUMNS = ("received_ns", "partition", "offset", "position")
+"""What of ``SETTLE_COLUMNS`` it reads only where ``needs_arrival`` says so."""
+
+SETTLE_COLUMNS = ("span_id", "kind", "service", "start_ns", "duration_ns", "quality", *ARRIVAL_COLUMNS)
 """What ``settle`` reads of ``LIGHT``."""
 
 
 def settle(rows: pa.Table) -> pa.Table:
     """Take the rows of one trace, in any order; return the versions that count, ordered by (start, span id).
 
-    ``rows`` holds ``SETTLE_COLUMNS`` among others. A span without a start stands where it was
-    received. Spans that share start and id (Zipkin's two sides) are ordered by kind and service.
+    ``rows`` holds ``SETTLE_COLUMNS`` among others, less those that ``needs_arrival`` does without.
+    A span without a start stands where it was received. Spans that share start and id (Zipkin's two
+    sides) are ordered by kind and service.
     """
     rows = rows.combine_chunks()
     span = words_of_hex(_array(rows, "span_id"), 8)[:, 0]
@@ -40,11 +42,24 @@ def settle(rows: pa.Table) -> pa.Table:
         order = order[_winners(rows, [span])[order]]
         tied = (np.diff(span[order]) == 0) & (np.diff(start[order]) == 0)
         if tied.any():
-            rank = np.lexsort((_ranks(rows, "service"), _ranks(rows, "kind"), span, start))
+            no_start = np.asarray(rows["start_ns"].is_null())
+            rank = np.lexsort((no_start, _ranks(rows, "service"), _ranks(rows, "kind"), span, start))
             kept = np.zeros(len(span), np.bool_)
             kept[order] = True
             order = rank[kept[rank]]
-    return rows if (order == np.arange(len(rows))).all() and len(order) == len(rows) else rows.take(pa.array(order))
+    is_settled = len(order) == len(rows) and bool((order == np.arange(len(rows))).all())
+    return rows if is_settled else rows.take(pa.array(order))
+
+
+def needs_arrival(rows: pa.Table) -> bool:
+    """Say whether ``settle`` needs to know of the rows when and where they were received.
+
+    It hardly ever does: where ids differ and every span has a start, ``ARRIVAL_COLUMNS`` may be left out.
+    """
+    if rows["start_ns"].null_count:
+        return True
+    span = words_of_hex(_array(rows, "span_id"), 8)[:, 0]
+    return len(np.unique(span)) < len(span)
 
 
 def effective_start(rows: pa.Table) -> Int64s:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from agenttrace_core.model.trace import TraceSummary
+from agenttrace_core.query.settle import effective_start
 from agenttrace_core.schema.keys import trace_id_of
 
 _COLUMNS = (
@@ -12,8 +15,49 @@ _COLUMNS = (
     "output_tokens", "has_root", "session_id", "user_id",
 )  # fmt: skip
 
+_ERROR = pa.scalar("error", pa.string())
+
 
 def summaries_of(sums: pa.Table) -> tuple[TraceSummary, ...]:
     """Return rows in the ``TRACES`` schema, one a trace, as summaries in the same order."""
     columns = (sums[name].to_pylist() for name in _COLUMNS)
     return tuple(TraceSummary(trace_id_of(hi, lo), *rest) for hi, lo, *rest in zip(*columns, strict=True))
+
+
+def summary_of(rows: pa.Table) -> TraceSummary:
+    """Sum up one trace from all of its rows (columns of ``LIGHT``), settled and in order.
+
+    Says what the ledger says of the same rows (``agenttrace_core.schema.traces``), and is quicker for one trace.
+    """
+    start = effective_start(rows)
+    duration = np.maximum(rows["duration_ns"].combine_chunks().fill_null(0).to_numpy(), 0)
+    # Sums of two int64 times may leave int64; the year 2262 is as far as a file knows.
+    end = start + np.minimum(duration, np.iinfo(np.int64).max - np.maximum(start, 0))
+    roots = np.flatnonzero(np.asarray(rows["parent_span_id"].is_null()))
+    speaker = int(roots[0]) if len(roots) else 0
+    return TraceSummary(
+        trace_id=rows["trace_id"][0].as_py(),
+        name=rows["name"][speaker].as_py(),
+        service=rows["service"][speaker].as_py(),
+        start_ns=int(start[0]),
+        end_ns=int(end.max()),
+        spans=len(rows),
+        errors=int(np.count_nonzero(np.asarray(pc.equal(rows["status"], _ERROR)))),
+        input_tokens=_total(rows["input_tokens"]),
+        output_tokens=_total(rows["output_tokens"]),
+        has_root=len(roots) > 0,
+        session_id=_first_said(rows["session_id"], speaker),
+        user_id=_first_said(rows["user_id"], speaker),
+    )
+
+
+def _total(column: pa.ChunkedArray) -> int:
+    return pc.sum(column).as_py() or 0
+
+
+def _first_said(column: pa.ChunkedArray, speaker: int) -> str | None:
+    """The speaker's value, else that of the first span which has one."""
+    if column.null_count == len(column):
+        return None
+    own: str | None = column[speaker].as_py()
+    return next(v for v in column.to_pylist() if v is not None) if own is None else own

@@ -50,7 +50,9 @@ class LetterService:
             NotFoundError: the project has none by that id, or its bytes were not kept.
         """
         letter = await self.get(principal, letter_id)
-        refused = None if letter.object is None else RefusedInput.from_record(await self._storage.get(letter.object.key))
+        refused = (
+            None if letter.object is None else RefusedInput.from_record(await self._storage.get(letter.object.key))
+        )
         if refused is None or not refused.body:
             raise NotFoundError(f"of dead letter {letter_id} only the reason was kept")
         return refused

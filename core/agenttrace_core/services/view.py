@@ -49,9 +49,7 @@ class Views:
         max_age_s: how old a view may be when a query begins.
     """
 
-    def __init__(
-        self, catalog: SegmentCatalog, live: LiveTable, queue: SpanQueue, *, max_age_s: float = 0.01
-    ) -> None:
+    def __init__(self, catalog: SegmentCatalog, live: LiveTable, queue: SpanQueue, *, max_age_s: float = 0.01) -> None:
         self._catalog = catalog
         self._live = live
         self._queue = queue

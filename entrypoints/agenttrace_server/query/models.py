@@ -176,7 +176,10 @@ class Receipt(_Model):
 
 
 class Sent(_Model):
-    """An acknowledgement: what was accepted is durable. ``partialSuccess`` is as in OTLP, and absent if none was rejected."""
+    """An acknowledgement: what was accepted is durable.
+
+    ``partialSuccess`` is as in OTLP, and absent if none was rejected.
+    """
 
     receipt: str
     accepted: int

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import socket
-from collections.abc import Callable, Generator
-
-import uvicorn
+from collections.abc import Callable
 
 from agenttrace_server.ingestion.config import DoorConfig
-from agenttrace_server.ingestion.serve import http_config
+from agenttrace_server.ingestion.serve import HttpServer, http_config
 from agenttrace_server.query.guard import App
 
 
@@ -27,12 +24,11 @@ async def serve(
     Returns only when requests under way have been answered, ``config.drain_s`` at most.
     """
     stop = stop or asyncio.Event()
-    http = _Server(http_config(app, config))
+    http = HttpServer(http_config(app, config))
     serving = asyncio.create_task(http.serve(sockets=[listener]))
     stopping = asyncio.create_task(stop.wait())
     try:
-        while not http.started and not serving.done():
-            await asyncio.sleep(0.005)
+        await http.until_started(serving)
         if http.started:
             started()
         await asyncio.wait({serving, stopping}, return_when=asyncio.FIRST_COMPLETED)
@@ -40,10 +36,3 @@ async def serve(
         stop.set()
         http.should_exit = True
         await asyncio.shield(asyncio.gather(serving, stopping))
-
-
-class _Server(uvicorn.Server):
-    @contextlib.contextmanager
-    def capture_signals(self) -> Generator[None]:
-        """Leave signals to the process's owner."""
-        yield
