@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pyarrow as pa
 
+from agenttrace_core.model.retention import Retention
 from agenttrace_core.services.compact import CompactConfig, CompactService
 from agenttrace_server.composition import Opened
 from agenttrace_server.composition_meter import FOLDER, FileMeter, beside
@@ -46,13 +47,14 @@ async def run_compact(settings: Settings, place: Place) -> None:
 
 def compact_config(settings: Settings) -> CompactConfig:
     """Return the compactor's sizes and times."""
-    compact = settings.compact
+    compact, retention = settings.compact, settings.retention
     return CompactConfig(
         fan_in=compact.fan_in,
         max_file_bytes=compact.max_file_bytes,
         settle_s=compact.settle,
         grace_s=compact.grace,
         interval_s=compact.interval,
+        retention=Retention(retention.expire_after, {p.project: p.expire_after for p in retention.projects}),
     )
 
 

@@ -117,6 +117,24 @@ class CompactSettings(_Section):
     )
 
 
+class ProjectRetention(_Section):
+    """What one project keeps."""
+
+    project: str
+    expire_after: Duration = Field(gt=0)
+
+
+class RetentionSettings(_Section):
+    """How long spans are kept. What has expired is deleted by compaction."""
+
+    expire_after: Duration | None = Field(
+        default=None, gt=0, description="age at which spans are deleted, by hours; kept for ever if not given"
+    )
+    projects: tuple[ProjectRetention, ...] = Field(
+        default=(), description="the same for single projects: a list of {project, expire_after}"
+    )
+
+
 class LogSettings(_Section):
     """The service's own log: JSON lines on stderr."""
 
@@ -143,6 +161,7 @@ class Settings(_Section):
     query: QuerySettings = QuerySettings()
     write: WriteSettings = WriteSettings()
     compact: CompactSettings = CompactSettings()
+    retention: RetentionSettings = RetentionSettings()
     log: LogSettings = LogSettings()
 
     @model_validator(mode="before")

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from uuid import uuid4
 
 import anyio
@@ -17,7 +17,8 @@ import pyarrow as pa
 from anyio import to_thread
 
 from agenttrace_core.errors import ConflictError, UnavailableError
-from agenttrace_core.model.segment import WINDOW_NS, FileKind, SegmentFile, Snapshot, Superseded
+from agenttrace_core.model.retention import Retention
+from agenttrace_core.model.segment import WINDOW_NS, FileKind, Segment, SegmentFile, Snapshot, Superseded
 from agenttrace_core.ports.catalog import MetadataStore
 from agenttrace_core.ports.metrics import Meter, NoMeter
 from agenttrace_core.ports.storage import ObjectStorage
@@ -43,6 +44,7 @@ class CompactConfig:
         grace_s: seconds that a dead file is kept, longer than the longest query.
         interval_s: seconds between two looks at the catalog.
         piece_rows: rows that a merge holds in memory at once, if no trace has more.
+        retention: what expires, and is left out of the files that are written again.
     """
 
     fan_in: int = 16
@@ -51,14 +53,19 @@ class CompactConfig:
     grace_s: float = 300.0
     interval_s: float = 1.0
     piece_rows: int = 16_384
+    retention: Retention = field(default_factory=Retention)
 
 
 def plan(snapshot: Snapshot, config: CompactConfig, now_ns: int) -> Sequence[SegmentFile]:
     """Choose the files of the next merge, oldest window first; empty if none is worth it.
 
-    Files are merged with others of their window: as soon as there are ``fan_in`` of one level, and
-    all that fit into one when the window is over.
+    A file of which something has expired is written again alone, without it. Others are merged with those
+    of their window: as soon as there are ``fan_in`` of one level, and all that fit into one when the
+    window is over.
     """
+    for file in snapshot.files:
+        if _expired(file, config, now_ns):
+            return [file]
     groups: dict[tuple[FileKind, int, int], list[SegmentFile]] = {}
     for file in snapshot.files:
         window = main_window(file)
@@ -69,6 +76,10 @@ def plan(snapshot: Snapshot, config: CompactConfig, now_ns: int) -> Sequence[Seg
         if len(chosen) >= (2 if level == -1 else config.fan_in):
             return chosen
     return ()
+
+
+def _expired(file: SegmentFile, config: CompactConfig, now_ns: int) -> list[Segment]:
+    return [segment for segment in file.segments if config.retention.has_expired(segment, now_ns)]
 
 
 def main_window(file: SegmentFile) -> int:
@@ -167,7 +178,13 @@ class CompactService:
         return len(dead)
 
     async def _merge_spans(self, old: Sequence[SegmentFile], superseded: Sequence[Superseded]) -> list[EncodedFile]:
-        inputs = [await MergeInput.open(file, superseded, self._storage) for file in old]
+        now_ns = time.time_ns()
+        inputs = [
+            await MergeInput.open(
+                file, self._storage, superseded=superseded, expired=_expired(file, self._config, now_ns)
+            )
+            for file in old
+        ]
         return await to_thread.run_sync(self._merged, inputs, _next_level(old))
 
     def _merged(self, inputs: Sequence[MergeInput], level: int) -> list[EncodedFile]:

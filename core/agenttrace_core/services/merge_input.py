@@ -1,4 +1,4 @@
-"""One input of a merge: a file's rows in order, a piece at a time, without those that are superseded."""
+"""One input of a merge: a file's rows in order, a piece at a time, without those that do not count any more."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from agenttrace_core.model.segment import SegmentFile, Superseded
+from agenttrace_core.model.segment import Segment, SegmentFile, Superseded
 from agenttrace_core.ports.storage import ObjectStorage
 from agenttrace_core.schema.keys import UInt64s
 from agenttrace_core.schema.tables import ROWS
@@ -44,26 +44,35 @@ class TraceKeys:
 class MergeInput:
     """Reads a file's light and payload objects side by side, from the first row to the last."""
 
-    def __init__(self, keys: TraceKeys, light: pa.NativeFile, payload: pa.NativeFile, superseded: Int64s) -> None:
+    def __init__(self, keys: TraceKeys, light: pa.NativeFile, payload: pa.NativeFile, gone: Int64s) -> None:
         self.keys = keys
         self._parts = [_RowStream(light), _RowStream(payload)]
-        self._superseded = superseded
+        self._gone = gone
         self._next = 0
 
     @classmethod
-    async def open(cls, file: SegmentFile, superseded: Sequence[Superseded], storage: ObjectStorage) -> MergeInput:
-        """Open a file's objects; ``superseded`` may speak of other files too."""
+    async def open(
+        cls,
+        file: SegmentFile,
+        storage: ObjectStorage,
+        *,
+        superseded: Sequence[Superseded] = (),
+        expired: Sequence[Segment] = (),
+    ) -> MergeInput:
+        """Open a file's objects; ``superseded`` may speak of other files too. Rows of ``expired`` are left out."""
         sources = {part: await open_source(storage, stored.key) for part, stored in file.objects.items()}
-        gone = [row for s in superseded if s.file_id == file.id for row in s.rows]
+        runs = [np.array(s.rows, np.int64) for s in superseded if s.file_id == file.id]
+        runs += [np.arange(s.first_row, s.first_row + s.rows) for s in expired]
+        gone = np.unique(np.concatenate(runs)) if runs else np.zeros(0, np.int64)
         traces = pa.ipc.open_file(sources["traces"]).read_all()
-        return cls(TraceKeys.of(file, traces), sources["light"], sources["payload"], np.array(sorted(gone), np.int64))
+        return cls(TraceKeys.of(file, traces), sources["light"], sources["payload"], gone)
 
     def take(self, count: int) -> pa.Table:
         """Return what is left of the next ``count`` rows, in the schema ``ROWS``."""
         light, payload = (part.take(count) for part in self._parts)
         first, self._next = self._next, self._next + count
         rows = pa.table([*light.columns, *_shared(payload)], schema=ROWS)
-        gone = self._superseded[(self._superseded >= first) & (self._superseded < self._next)]
+        gone = self._gone[(self._gone >= first) & (self._gone < self._next)]
         if len(gone) == 0:
             return rows
         left = np.ones(count, np.bool_)

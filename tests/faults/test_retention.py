@@ -1,0 +1,49 @@
+"""What has expired goes, and nothing else. If these fail, disks fill up, or spans vanish before their time."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from agenttrace_core.model.retention import Retention
+from agenttrace_core.services.compact import CompactConfig
+from tests.faults.deployment import append, backends, compact_all, file_view, write_all
+from tests.faults.spans import SpanSpec, now_ns, request
+
+pytestmark = pytest.mark.anyio
+
+DAY_S = 86_400
+
+
+async def test_only_what_a_project_does_not_keep_any_longer_is_deleted(tmp_path: Path) -> None:
+    old, new = now_ns() - 10 * DAY_S * 10**9, now_ns()
+    for project in ("default", "other"):
+        await append(
+            tmp_path,
+            request(SpanSpec(b"o" * 16, b"s" * 8, old, old + 5), SpanSpec(b"n" * 16, b"s" * 8, new, new + 5)),
+            project=project,
+        )
+    await write_all(tmp_path)
+    retention = Retention(expire_after_s=7 * DAY_S, projects={"other": 30 * DAY_S})
+    await compact_all(tmp_path, CompactConfig(grace_s=0.0, retention=retention))
+    async with backends(tmp_path) as b:
+        view = await file_view(b)
+        both = [(b"o" * 16).hex(), (b"n" * 16).hex()]
+        left = {
+            project: (await b.index.versions(view, project, both))["trace_id"].to_pylist()
+            for project in ("default", "other")
+        }
+        assert left["default"] == [(b"n" * 16).hex()]
+        assert sorted(left["other"]) == sorted(both)
+
+
+async def test_a_file_of_which_all_has_expired_leaves_no_object(tmp_path: Path) -> None:
+    old = now_ns() - 10 * DAY_S * 10**9
+    await append(tmp_path, request(SpanSpec(b"o" * 16, b"s" * 8, old, old + 5)))
+    await write_all(tmp_path)
+    retention = Retention(expire_after_s=DAY_S)
+    await compact_all(tmp_path, CompactConfig(grace_s=0.0, retention=retention))
+    async with backends(tmp_path) as b:
+        assert (await b.catalog.snapshot()).files == ()
+        assert [info async for info in b.storage.list("spans/")] == []
