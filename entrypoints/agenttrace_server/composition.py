@@ -41,7 +41,9 @@ class Adapters(containers.DeclarativeContainer):
     catalog = providers.Singleton(make_adapter, "metadata", settings.provided.metadata)
     index = providers.Singleton(make_adapter, "index", settings.provided.index)
     limiter = providers.Singleton(make_adapter, "cache", settings.provided.cache)
-    folder_of_live = providers.Factory(live_folder, settings.provided.data, needed_bytes=settings.provided.write.live_bytes)
+    folder_of_live = providers.Factory(
+        live_folder, settings.provided.data, needed_bytes=settings.provided.write.live_bytes
+    )
     live = providers.Singleton(FilesystemLiveTable, folder_of_live)
 
 

@@ -50,14 +50,14 @@ async def serve(
     stop = stop or asyncio.Event()
     grpc_door = GrpcDoor(service, authenticator, config, metrics)
     app = make_otlp_app(service, authenticator, config, metrics, ready=lambda: not stop.is_set())
-    http = _Server(http_config(app, config))
+    http = HttpServer(http_config(app, config))
     background = asyncio.create_task(service.run())
     try:
         grpc_port = await grpc_door.start(grpc_address)
         serving = asyncio.create_task(http.serve(sockets=[http_socket]))
         stopping = asyncio.create_task(stop.wait())
         try:
-            await _until_started(http, serving)
+            await http.until_started(serving)
             if started is not None:
                 started(grpc_port)
             await asyncio.wait({serving, stopping, background}, return_when=asyncio.FIRST_COMPLETED)
@@ -89,16 +89,18 @@ def http_config(app: object, config: DoorConfig) -> uvicorn.Config:
     )
 
 
-class _Server(uvicorn.Server):
+class HttpServer(uvicorn.Server):
+    """Serves within a process that has signals, and an end, of its own."""
+
     @contextlib.contextmanager
     def capture_signals(self) -> Generator[None]:
         """Leave signals to the process's owner."""
         yield
 
-
-async def _until_started(http: uvicorn.Server, serving: asyncio.Task[None]) -> None:
-    while not http.started:
-        if serving.done():
-            await serving
-            return
-        await asyncio.sleep(0.005)
+    async def until_started(self, serving: asyncio.Task[None]) -> None:
+        """Return once the port is open, or ``serving`` has ended; raise what ended it."""
+        while not self.started:
+            if serving.done():
+                await serving
+                return
+            await asyncio.sleep(0.005)
