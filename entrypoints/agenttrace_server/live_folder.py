@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shutil
 import stat
 from pathlib import Path
 
@@ -36,3 +37,14 @@ def live_folder(data: Path, *, needed_bytes: int, shared: Path = SHARED_MEMORY) 
         return inside
     is_ours = stat.S_ISDIR(found.st_mode) and found.st_uid == os.getuid() and not found.st_mode & 0o077
     return folder if is_ours else inside
+
+
+def remove_live_folder(data: Path, *, needed_bytes: int, shared: Path = SHARED_MEMORY) -> None:
+    """Give the memory back when no writer runs: the next one publishes anew what is not in files.
+
+    Args:
+        data: as for ``live_folder``, like the others.
+        needed_bytes: what the live table may hold.
+        shared: a folder in memory, if there is one.
+    """
+    shutil.rmtree(live_folder(data, needed_bytes=needed_bytes, shared=shared), ignore_errors=True)

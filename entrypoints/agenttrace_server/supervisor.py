@@ -18,6 +18,7 @@ import structlog
 from agenttrace_core.errors import ConfigurationError
 from agenttrace_server import datafolder
 from agenttrace_server.datafolder import Endpoints
+from agenttrace_server.live_folder import remove_live_folder
 from agenttrace_server.settings import Settings
 from agenttrace_server.supervisor_child import Assignment, Role
 from agenttrace_server.supervisor_sockets import listen, port_of, reachable, reserve
@@ -269,3 +270,10 @@ def supervise(settings: Settings, on_ready: Callable[[Endpoints], None]) -> None
         finally:
             datafolder.forget_endpoints(folder)
             ports.close()
+            _forget_live(settings)
+
+
+def _forget_live(settings: Settings) -> None:
+    with datafolder.writer_lock(settings.data) as lock, contextlib.suppress(ConfigurationError):
+        lock.acquire()  # refused where a writer of another process publishes into it
+        remove_live_folder(settings.data, needed_bytes=settings.write.live_bytes)

@@ -14,6 +14,9 @@ from typing import Any, TypeVar
 
 import httpx
 
+from agenttrace_server.live_folder import remove_live_folder
+from agenttrace_server.settings import WriteSettings
+
 T = TypeVar("T")
 
 _PATIENCE_S = 60.0
@@ -104,7 +107,7 @@ class RunningServer:
         return self._process.wait(timeout=40)
 
     def destroy(self) -> None:
-        """End it whatever its state."""
+        """End it whatever its state, and take back the memory that a killed one could not."""
         if self._process is not None and self._process.poll() is None:
             self._process.terminate()
             try:
@@ -112,6 +115,7 @@ class RunningServer:
             except subprocess.TimeoutExpired:
                 self._process.kill()
                 self._process.wait()
+        remove_live_folder(self.folder, needed_bytes=WriteSettings().live_bytes)
 
     def get(self, path: str, **query: Any) -> Any:
         """Return the JSON at a path of the API, which must answer with 200."""

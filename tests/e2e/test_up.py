@@ -16,6 +16,8 @@ from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor, SpanExporter
 
+from agenttrace_server.live_folder import live_folder
+from agenttrace_server.settings import WriteSettings
 from tests.e2e.running import RunningServer, until
 
 HOSTILE = "plan \x1b[31m[bold]red[/]\n"
@@ -67,6 +69,8 @@ def test_sigterm_ends_in_order_with_0(server: RunningServer) -> None:
     trace_id = export(HttpExporter(f"{server.endpoints()['otlp_http']}/v1/traces"))
     assert server.stop() == 0
     assert not (server.folder / "endpoints.json").exists()
+    live = live_folder(server.folder, needed_bytes=WriteSettings().live_bytes)
+    assert not list(live.iterdir()), "memory is taken for what nobody serves"
     server.start()
     until(lambda: is_readable(server, trace_id, 3), 10)
 

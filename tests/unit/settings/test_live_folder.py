@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from agenttrace_server.live_folder import live_folder
+from agenttrace_server.live_folder import live_folder, remove_live_folder
 
 
 def test_two_data_folders_never_share_one(tmp_path: Path) -> None:
@@ -21,3 +21,12 @@ def test_too_little_memory_means_the_data_folder(tmp_path: Path) -> None:
 def test_a_folder_that_others_may_enter_is_not_trusted(tmp_path: Path) -> None:
     live_folder(tmp_path / "d", needed_bytes=1, shared=tmp_path).chmod(0o755)
     assert live_folder(tmp_path / "d", needed_bytes=1, shared=tmp_path) == tmp_path / "d" / "live"
+
+
+def test_removed_is_what_this_folder_had_there_and_nothing_else(tmp_path: Path) -> None:
+    """Each folder that was ever served would take memory until the machine starts again."""
+    own, other = (live_folder(tmp_path / name, needed_bytes=1, shared=tmp_path) for name in ("a", "b"))
+    (own / "epoch-1").mkdir()
+    remove_live_folder(tmp_path / "a", needed_bytes=1, shared=tmp_path)
+    assert not own.exists()
+    assert other.exists()

@@ -48,7 +48,7 @@ def test_every_key_has_a_variable_that_sets_it() -> None:
     texts = {
         "data": "/d", "queue": "log:/q", "storage": "file:/s", "metadata": "sqlite:/m", "index": "duckdb:",
         "cache": "memory:", "allowed_hosts": "a,b", "log.level": "debug",
-        "auth.keys": f'[{{"project": "p", "sha256": "{KEY}"}}]', 
+        "auth.keys": f'[{{"project": "p", "sha256": "{KEY}"}}]',
         "retention.projects": '[{"project": "p", "expire_after": "7d"}]',
         "ingest.allowed_origins": '["https://a.example"]', "ingest.host": "127.0.0.1", "query.host": "::1",
     }  # fmt: skip
