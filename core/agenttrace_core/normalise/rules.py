@@ -27,7 +27,8 @@ class Rule:
 
 
 def _load() -> tuple[str, tuple[Rule, ...]]:
-    document: dict[str, Any] = tomllib.loads(files(__package__).joinpath("rules.toml").read_text("utf-8"))
+    text = files("agenttrace_core.normalise").joinpath("rules.toml").read_text("utf-8")
+    document: dict[str, Any] = tomllib.loads(text)
     version: str = document.pop("version")
     return version, tuple(_rule(column, entry) for column, entry in document.items())
 
