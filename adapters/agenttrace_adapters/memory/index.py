@@ -81,7 +81,7 @@ class MemoryIndex(SpanIndex):
         wanted = pa.array(sorted(set(trace_ids)), pa.string())
         found = [pa.schema([*LIGHT, *LOCATION]).empty_table()]
         async for located in self._light(view, project):
-            found.append(located.filter(pc.is_in(located["trace_id"], value_set=wanted)))
+            found += [located.filter(pc.is_in(located["trace_id"], value_set=wanted))]
         table = pa.concat_tables(found)
         return table if columns is None else table.select([*columns, *LOCATION.names])
 
