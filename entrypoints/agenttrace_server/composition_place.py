@@ -15,10 +15,10 @@ import uvloop
 
 from agenttrace_core.errors import AgentTraceError, ConfigurationError
 from agenttrace_server import datafolder
-from agenttrace_server.allocator import keep_freed_memory
 from agenttrace_server.logging import configure
 from agenttrace_server.settings import Settings
 from agenttrace_server.supervisor_child import Assignment, Role
+from agenttrace_server.tuning import keep_freed_memory
 
 _NICE = {Role.WRITE: 5, Role.COMPACT: 10}
 """Who steps back for whom: work behind can wait, an acknowledgement and an answer cannot."""

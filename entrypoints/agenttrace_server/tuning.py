@@ -1,9 +1,9 @@
-"""Has this process keep the memory of a batch for the next batch.
+"""What a part of the server sets for its process before it imports pyarrow and numpy.
 
-By default every large buffer is given back to the kernel, which must fault in fresh zeroed pages for the
-next one: measured, a third of the time of decoding a batch, and of encoding one. glibc is told to
-keep what is freed, and Arrow to allocate from glibc. Elsewhere than on glibc only the environment
-is set.
+Memory of a batch is kept for the next batch. By default every large buffer is given back to the kernel,
+which must fault in fresh zeroed pages for the next one: measured, a third of the time of decoding a
+batch, and of encoding one. glibc is told to keep what is freed, and Arrow to allocate from glibc.
+Elsewhere than on glibc only the environment is set.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _ENVIRONMENT = {
 
 
 def keep_freed_memory() -> bool:
-    """Set all of it. Call before pyarrow and numpy are imported. Return whether the C library took its part."""
+    """Set all of it. Return whether the C library took its part."""
     for name, value in _ENVIRONMENT.items():
         os.environ.setdefault(name, value)
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
