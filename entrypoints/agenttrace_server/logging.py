@@ -8,6 +8,11 @@ import sys
 import structlog
 from structlog.typing import EventDict, Processor
 
+# Without the variables of each frame: keys of callers and text of spans are among them.
+_TRACEBACKS = structlog.processors.ExceptionRenderer(
+    structlog.tracebacks.ExceptionDictTransformer(show_locals=False, max_frames=20)
+)
+
 
 def configure(level: str, process: str) -> None:
     """Write what is at least ``level`` as JSON lines; ``process`` is on each.
@@ -23,7 +28,7 @@ def configure(level: str, process: str) -> None:
         structlog.stdlib.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         name_process,
-        structlog.processors.dict_tracebacks,
+        _TRACEBACKS,
     ]
     structlog.configure(
         processors=[structlog.contextvars.merge_contextvars, *shared, structlog.processors.JSONRenderer()],

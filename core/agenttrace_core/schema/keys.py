@@ -32,7 +32,8 @@ def words_of_hex(ids: pa.StringArray, size: int) -> UInt64s:
 
     Nulls are not allowed. The inverse of ``hex_strings``.
     """
-    first = 2 * size * ids.offset
+    # In an array that was read from a file, nulls before a slice take no room: only its offsets say where it begins.
+    first = int(numbers_of(ids.buffers()[1], np.int32)[ids.offset]) if len(ids) else 0
     digits = numbers_of(ids.buffers()[2], np.uint8)[first : first + 2 * size * len(ids)]
     nibbles = _NIBBLE_OF_DIGIT[digits]
     flat = (nibbles[0::2] << 4) | nibbles[1::2]

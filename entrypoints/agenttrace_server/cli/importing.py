@@ -40,7 +40,8 @@ class Tally:
         """Count an acknowledged request."""
         with self._lock:
             self.accepted += batch.spans - answer.rejected
-            if answer.receipt:
+            # Of a request that was refused whole, there is nothing to wait for.
+            if answer.receipt and answer.rejected < batch.spans:
                 self.receipts.append(answer.receipt)
         if answer.rejected:
             self.refuse(answer.reason or "no reason was given", answer.rejected, batch.place)
