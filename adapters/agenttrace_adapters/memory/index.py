@@ -163,7 +163,7 @@ def _located(whole: pa.Table, source: str, rows: np.ndarray, dropped: dict[str, 
 
 
 def _of(table: pa.Table, project: str) -> pa.ChunkedArray:
-    return pc.equal(table["project"], project)
+    return pc.equal(table["project"], pa.scalar(project, pa.string()))
 
 
 def _trace_id(row: dict[str, int]) -> str:

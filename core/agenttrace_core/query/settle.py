@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from agenttrace_core.model.span import Quality
-from agenttrace_core.schema.keys import words_of_hex
+from agenttrace_core.schema.keys import UInt64s, words_of_hex
 
 Bools = np.ndarray[Any, np.dtype[np.bool_]]
 Int64s = np.ndarray[Any, np.dtype[np.int64]]
@@ -38,7 +38,7 @@ def settle(rows: pa.Table) -> pa.Table:
     span = words_of_hex(_array(rows, "span_id"), 8)[:, 0]
     start = effective_start(rows)
     order = np.lexsort((span, start))
-    if len(np.unique(span)) < len(span):
+    if _repeats(span):
         order = order[_winners(rows, [span])[order]]
         tied = (np.diff(span[order]) == 0) & (np.diff(start[order]) == 0)
         if tied.any():
@@ -59,7 +59,7 @@ def needs_arrival(rows: pa.Table) -> bool:
     if rows["start_ns"].null_count:
         return True
     span = words_of_hex(_array(rows, "span_id"), 8)[:, 0]
-    return len(np.unique(span)) < len(span)
+    return _repeats(span)
 
 
 def effective_start(rows: pa.Table) -> Int64s:
@@ -109,6 +109,11 @@ def _winners(rows: pa.Table, ids: list[np.ndarray[Any, Any]]) -> Bools:
     wins = np.zeros(len(order), np.bool_)
     wins[order[last]] = True
     return wins
+
+
+def _repeats(numbers: UInt64s) -> bool:
+    ordered = np.sort(numbers)
+    return bool((ordered[1:] == ordered[:-1]).any())
 
 
 def _ranks(rows: pa.Table, name: str) -> Int64s:

@@ -22,9 +22,10 @@ def merge_sums(tables: Sequence[pa.Table]) -> pa.Table:
     """Add up rows of ``TRACES`` of one project, in any order, and return one row a trace, by trace id.
 
     Rows with negative ``spans`` are corrections: they only take counts and tokens back. A trace
-    of which no span is left is not in the result. ``first_row`` and ``rows`` are 0. Of names the
-    earliest root's counts, else the earliest span's; among equals that of the last table, which is
-    the likeliest to hold the version that counts.
+    of which no span is left is not in the result. ``first_row`` and ``rows`` are 0. The name
+    is that of the row with a root which starts first, else of the row which starts first (of
+    several roots in overlapping files the ledger cannot tell which was first); among equals that of
+    the last table, which is the likeliest to hold the version that counts.
     """
     ledger = pa.concat_tables(tables).combine_chunks() if tables else TRACES.empty_table()
     if len(ledger) == 0:
@@ -33,9 +34,10 @@ def merge_sums(tables: Sequence[pa.Table]) -> pa.Table:
     start, end = _numbers(ledger, "start_ns"), _numbers(ledger, "end_ns")
     told = _numbers(ledger, "spans") > 0
     silent = ~(told & np.asarray(ledger["has_root"].chunk(0)))
-    # Corrections last, then roots first, then by start: the first row of a trace is the one that names it.
+    named = _numbers(ledger, "named_ns")
+    # Corrections last, then roots first, then the earliest: the first row of a trace is the one that names it.
     late = -np.arange(len(ledger))
-    order = np.lexsort((late, start, silent, ~told, lo, hi))
+    order = np.lexsort((late, named, silent, ~told, lo, hi))
     first = _group_starts(hi[order], lo[order])
     speaker = order[first]
     columns: dict[str, Any] = {
@@ -46,7 +48,7 @@ def merge_sums(tables: Sequence[pa.Table]) -> pa.Table:
     for name in _ADDED:
         columns[name] = np.add.reduceat(_numbers(ledger, name)[order], first)
     for name in ("session_id", "user_id"):
-        columns[name] = _first_said(ledger[name].chunk(0), (late, start, silent, lo, hi), speaker)
+        columns[name] = _first_said(ledger[name].chunk(0), (late, named, silent, lo, hi), speaker)
     merged = _table(ledger.take(pa.array(speaker)), columns)
     return merged.filter(pa.array(columns["spans"] > 0))
 

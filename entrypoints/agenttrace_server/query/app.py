@@ -78,7 +78,8 @@ def make_api_app(services: ApiServices, authenticator: Authenticator, config: Do
     return Guard(app, authenticator, HostGuard(config.bind_host, config.allowed_hosts), metrics)
 
 
-def _caller(request: Request) -> Principal:
+async def _caller(request: Request) -> Principal:
+    # Not async, it would be run in a thread.
     principal: Principal = request.scope[PRINCIPAL]
     return principal
 
