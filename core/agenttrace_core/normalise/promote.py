@@ -18,6 +18,10 @@ Ints = np.ndarray[Any, np.dtype[np.int64]]
 
 _MAX_INT64 = np.iinfo(np.int64).max
 
+# Without a type pyarrow guesses one, and looks for pandas and dateutil on the disk each time.
+_EMPTY, _NO_TEXT = pa.scalar("", pa.string()), pa.scalar(None, pa.string())
+_ZERO, _NO_COUNT = pa.scalar(0, pa.int64()), pa.scalar(None, pa.int64())
+
 
 @dataclass(frozen=True, slots=True)
 class Attributes:
@@ -99,7 +103,7 @@ def _texts(values: pa.StructArray, quality: Flags) -> pa.StringArray:
     if texts.null_count:
         for name in ("int_value", "double_value", "bool_value"):
             texts = pc.coalesce(texts, values.field(name).cast(pa.string()))
-    return pc.if_else(pc.equal(texts, ""), pa.scalar(None, pa.string()), texts)
+    return pc.if_else(pc.equal(texts, _EMPTY), _NO_TEXT, texts)
 
 
 def _counts(values: pa.StructArray) -> pa.Int64Array:
@@ -109,7 +113,7 @@ def _counts(values: pa.StructArray) -> pa.Int64Array:
         loose = zip(counts.to_pylist(), values.field("double_value").to_pylist(),
                     values.field("string_value").to_pylist(), strict=True)  # fmt: skip
         counts = pa.array([_whole(*candidates) for candidates in loose], pa.int64())
-    return pc.if_else(pc.less(counts, 0), pa.scalar(None, pa.int64()), counts)
+    return pc.if_else(pc.less(counts, _ZERO), _NO_COUNT, counts)
 
 
 def _whole(integer: int | None, double: float | None, text: bytes | None) -> int | None:

@@ -71,6 +71,7 @@ TRACES = pa.schema(
         pa.field("output_tokens", pa.int64(), nullable=False),
         pa.field("has_root", pa.bool_(), nullable=False),
         pa.field("name", pa.string(), nullable=False),  # the root's, else the earliest span's
+        pa.field("named_ns", pa.int64(), nullable=False),  # start of the same span: the earliest one's name counts
         pa.field("service", pa.string()),  # of the same span
         pa.field("session_id", pa.string()),  # the root's, else the first that is named
         pa.field("user_id", pa.string()),

@@ -21,6 +21,7 @@ _SUMMED = [
     "input_tokens", "output_tokens",
 ]  # fmt: skip
 _NO_SPAN = np.iinfo(np.int64).max
+_ERROR = pa.scalar("error", pa.string())
 _UNPLACED = np.uint16(Quality.NO_START | Quality.ABSURD_START)
 
 
@@ -94,7 +95,7 @@ def sums_of_ordered(rows: pa.Table, keys: RowKeys) -> pa.Table:
     duration = np.maximum(_array(rows["duration_ns"]).fill_null(0).to_numpy(), 0)
     # Sums of two int64 times may leave int64; the year 2262 is as far as a file knows.
     end = keys.start + np.minimum(duration, np.iinfo(np.int64).max - np.maximum(keys.start, 0))
-    errors = np.asarray(pc.equal(_array(rows["status"]), "error")).astype(np.int32)
+    errors = np.asarray(pc.equal(_array(rows["status"]), _ERROR)).astype(np.int32)
     named = pa.array(speaker)
     columns = {
         "project": pa.array(keys.projects, pa.string()).take(pa.array(keys.project[first])),
@@ -110,6 +111,7 @@ def sums_of_ordered(rows: pa.Table, keys: RowKeys) -> pa.Table:
         "output_tokens": _sum(rows["output_tokens"], first),
         "has_root": pa.array(has_root),
         "name": _array(rows["name"]).take(named),
+        "named_ns": pa.array(keys.start[speaker]),
         "service": _array(rows["service"]).take(named),
         "session_id": _first_said(rows["session_id"], first, named),
         "user_id": _first_said(rows["user_id"], first, named),

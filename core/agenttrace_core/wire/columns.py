@@ -27,6 +27,7 @@ _MAX_INT64 = np.iinfo(np.int64).max
 _YEAR_2000_NS = 946_684_800_000_000_000
 _DAY_NS = 86_400_000_000_000
 _STATUS_MESSAGE_BYTES = 256
+_EMPTY, _NO_TEXT = pa.scalar("", pa.string()), pa.scalar(None, pa.string())
 
 _light = decoder("LightRequest")
 _sliced = decoder("SlicedRequest")
@@ -216,7 +217,7 @@ def _payload_columns(sliced: _Levels) -> dict[str, pa.Array]:
 
 
 def _empty_as_null(text: pa.Array) -> pa.Array:
-    return pc.if_else(pc.equal(text, ""), pa.scalar(None, pa.string()), text)
+    return pc.if_else(pc.equal(text, _EMPTY), _NO_TEXT, text)
 
 
 def offsets_of(values: pa.BinaryArray) -> np.ndarray[Any, np.dtype[np.int32]]:
