@@ -10,7 +10,7 @@ import anyio
 import orjson
 from fastapi import APIRouter, Depends, FastAPI, Path, Query, Request
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse, PlainTextResponse, Response, StreamingResponse
+from fastapi.responses import HTMLResponse, JSONResponse, PlainTextResponse, Response, StreamingResponse
 from starlette.exceptions import HTTPException
 
 from agenttrace_core.errors import AgentTraceError, UnsupportedMediaError
@@ -28,6 +28,7 @@ from agenttrace_server.ingestion.config import DoorConfig
 from agenttrace_server.ingestion.outcomes import outcome_of
 from agenttrace_server.query import models, render
 from agenttrace_server.query.guard import PRINCIPAL, ApiMetrics, App, Guard
+from agenttrace_server.query.page import page
 from agenttrace_server.query.sending import Sent, send
 
 _TAIL_POLL_S = 0.1
@@ -67,14 +68,17 @@ def make_api_app(services: ApiServices, authenticator: Authenticator, config: Do
         config: the bounds on bodies, and the names of this port.
     """
     metrics = ApiMetrics()
-    app = FastAPI(title="AgentTrace", version=__version__, redoc_url=None)
+    # FastAPI's own page loads its parts from the internet, and is blank without.
+    app = FastAPI(title="AgentTrace", version=__version__, docs_url=None, redoc_url=None)
     app.include_router(_reading(services), responses=_ERRORS)
     app.include_router(_sending(services, BodyReader(config, services.ingest.admission)), responses=_ERRORS)
     app.include_router(_letters(services), responses=_ERRORS)
     app.include_router(_health(services, metrics))
+    app.add_api_route("/docs", _described(app), include_in_schema=False)
     app.add_exception_handler(AgentTraceError, _on_error)
     app.add_exception_handler(RequestValidationError, _on_wrong_parameter)
     app.add_exception_handler(HTTPException, _on_wrong_path)
+    app.add_exception_handler(Exception, _on_defect)
     return Guard(app, authenticator, HostGuard(config.bind_host, config.allowed_hosts), metrics)
 
 
@@ -221,6 +225,13 @@ def _health(services: ApiServices, metrics: ApiMetrics) -> APIRouter:
     return router
 
 
+def _described(app: FastAPI) -> Callable[[], Awaitable[Response]]:
+    async def docs() -> Response:
+        return HTMLResponse(page(app.openapi()))
+
+    return docs
+
+
 async def _events(services: ApiServices, caller: Principal) -> AsyncIterator[bytes]:
     place = await services.read.tail_from()
     yield b": spans as they arrive\n\n"
@@ -271,3 +282,9 @@ async def _on_wrong_path(request: Request, error: Exception) -> Response:
     kind = {404: "not_found", 405: "method_not_allowed"}.get(error.status_code, "error")
     message = f"{request.method} {request.url.path[:200]}: {error.detail}; the API is described at /docs"
     return JSONResponse({"error": {"kind": kind, "message": message}}, error.status_code, dict(error.headers or {}))
+
+
+async def _on_defect(_: Request, __: Exception) -> Response:
+    # The exception itself goes to the log; it may hold what is no caller's to see.
+    message = "a defect in the server, which its log tells more of"
+    return JSONResponse({"error": {"kind": "internal", "message": message}}, status_code=500)
