@@ -267,10 +267,8 @@ def expected_traces(world: World, project: str) -> list[ExpectedTrace]:
 
 def _expected(trace_id: str, spans: list[SentSpan], lost: list[SentSpan]) -> ExpectedTrace:
     roots = [span for span in spans if span.light["parent_span_id"] is None]
-    earliest = min(span.placed_ns for span in spans)
-    # Of several roots in several files, the ledger does not say which came first.
-    named = roots or [span for span in spans if span.placed_ns == earliest]
-    identities = {span.identity for span in named}
+    earliest = min(span.placed_ns for span in roots or spans)
+    identities = {span.identity for span in roots or spans if span.placed_ns == earliest}
     return ExpectedTrace(
         trace_id=trace_id,
         start_ns=min(span.placed_ns for span in spans),

@@ -8,11 +8,9 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from agenttrace_core.schema.arrays import Bools, Int64s, numbers
 from agenttrace_core.schema.keys import trace_id_of
 from agenttrace_core.schema.tables import TRACES
-
-Bools = np.ndarray[Any, np.dtype[np.bool_]]
-Int64s = np.ndarray[Any, np.dtype[np.int64]]
 
 _ADDED = ("spans", "errors", "input_tokens", "output_tokens")
 _MOST, _LEAST = np.iinfo(np.int64).max, np.iinfo(np.int64).min
@@ -22,19 +20,18 @@ def merge_sums(tables: Sequence[pa.Table]) -> pa.Table:
     """Add up rows of ``TRACES`` of one project, in any order, and return one row a trace, by trace id.
 
     Rows with negative ``spans`` are corrections: they only take counts and tokens back. A trace
-    of which no span is left is not in the result. ``first_row`` and ``rows`` are 0. The name
-    is that of the row with a root which starts first, else of the row which starts first (of
-    several roots in overlapping files the ledger cannot tell which was first); among equals that of
-    the last table, which is the likeliest to hold the version that counts.
+    of which no span is left is not in the result. ``first_row`` and ``rows`` are 0. Of names
+    the earliest root's counts, else the earliest span's; among equals that of the last table, which
+    is the likeliest to hold the version that counts.
     """
     ledger = pa.concat_tables(tables).combine_chunks() if tables else TRACES.empty_table()
     if len(ledger) == 0:
         return ledger
-    hi, lo = _numbers(ledger, "trace_hi"), _numbers(ledger, "trace_lo")
-    start, end = _numbers(ledger, "start_ns"), _numbers(ledger, "end_ns")
-    told = _numbers(ledger, "spans") > 0
+    hi, lo = numbers(ledger, "trace_hi"), numbers(ledger, "trace_lo")
+    start, end = numbers(ledger, "start_ns"), numbers(ledger, "end_ns")
+    told = numbers(ledger, "spans") > 0
     silent = ~(told & np.asarray(ledger["has_root"].chunk(0)))
-    named = _numbers(ledger, "named_ns")
+    named = numbers(ledger, "named_ns")
     # Corrections last, then roots first, then the earliest: the first row of a trace is the one that names it.
     late = -np.arange(len(ledger))
     order = np.lexsort((late, named, silent, ~told, lo, hi))
@@ -46,7 +43,7 @@ def merge_sums(tables: Sequence[pa.Table]) -> pa.Table:
         "has_root": ~silent[speaker],
     }
     for name in _ADDED:
-        columns[name] = np.add.reduceat(_numbers(ledger, name)[order], first)
+        columns[name] = np.add.reduceat(numbers(ledger, name)[order], first)
     for name in ("session_id", "user_id"):
         columns[name] = _first_said(ledger[name].chunk(0), (late, named, silent, lo, hi), speaker)
     merged = _table(ledger.take(pa.array(speaker)), columns)
@@ -55,26 +52,19 @@ def merge_sums(tables: Sequence[pa.Table]) -> pa.Table:
 
 def newest_first(sums: pa.Table) -> Int64s:
     """Return the order of a list of traces: descending by (start, trace id)."""
-    keys = (_numbers(sums, "trace_lo"), _numbers(sums, "trace_hi"), _numbers(sums, "start_ns"))
+    keys = (numbers(sums, "trace_lo"), numbers(sums, "trace_hi"), numbers(sums, "start_ns"))
     return np.lexsort(keys)[::-1]
 
 
 def below(sums: pa.Table, start_ns: int, trace_id: str) -> Bools:
     """Return which traces come after the place (``start_ns``, ``trace_id``) in a list."""
-    start = _numbers(sums, "start_ns")
+    start = numbers(sums, "start_ns")
     earlier: Bools = start < start_ns
     ids = [
         same and trace_id_of(int(hi), int(lo)) < trace_id
-        for same, hi, lo in zip(start == start_ns, _numbers(sums, "trace_hi"), _numbers(sums, "trace_lo"), strict=True)
+        for same, hi, lo in zip(start == start_ns, numbers(sums, "trace_hi"), numbers(sums, "trace_lo"), strict=True)
     ]
     return earlier | np.array(ids, np.bool_)
-
-
-def _numbers(table: pa.Table, name: str) -> np.ndarray[Any, Any]:
-    column = table[name]
-    array = column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()
-    numbers: np.ndarray[Any, Any] = array.to_numpy()
-    return numbers
 
 
 def _group_starts(hi: np.ndarray[Any, Any], lo: np.ndarray[Any, Any]) -> Int64s:
