@@ -12,13 +12,14 @@ from anyio import to_thread
 
 from agenttrace_adapters.duckdb.objects import LocalCopies
 from agenttrace_adapters.duckdb.rows import ParquetRows
-from agenttrace_adapters.duckdb.runs import Int64s, TraceRun, find, newest, sums_of
+from agenttrace_adapters.duckdb.runs import TraceRun, find, newest, sums_of
 from agenttrace_adapters.duckdb.sources import SourceCache
 from agenttrace_adapters.duckdb.sql import SqlRunner
 from agenttrace_core.errors import ConfigurationError
 from agenttrace_core.model.trace import TracePosition
 from agenttrace_core.ports.index import IndexCapabilities, Location, SpanIndex, SqlIndex, View
 from agenttrace_core.ports.storage import ObjectStorage
+from agenttrace_core.schema.arrays import Int64s
 from agenttrace_core.schema.keys import trace_id_of, trace_words
 from agenttrace_core.schema.tables import LIGHT, LOCATION, PAYLOAD
 

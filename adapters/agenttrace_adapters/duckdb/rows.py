@@ -5,15 +5,13 @@ from __future__ import annotations
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from agenttrace_core.errors import CorruptionError, UnavailableError
-
-Int64s = np.ndarray[Any, np.dtype[np.int64]]
+from agenttrace_core.schema.arrays import Int64s
 
 _UNLIKE = {"trace_id", "span_id", "parent_span_id"}
 """Texts of which hardly two are alike: a dictionary of them would be no shorter."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -12,9 +11,7 @@ import pyarrow.compute as pc
 
 from agenttrace_core.model.trace import TracePosition
 from agenttrace_core.query.sums import below, merge_sums, newest_first
-from agenttrace_core.schema.keys import UInt64s
-
-Int64s = np.ndarray[Any, np.dtype[np.int64]]
+from agenttrace_core.schema.arrays import Int64s, UInt64s, numbers
 
 _EVERYTHING = np.iinfo(np.int64).min
 
@@ -39,13 +36,13 @@ class TraceRun:
     @classmethod
     def of_sorted(cls, source: str, sums: pa.Table, min_start_ns: int, max_start_ns: int) -> TraceRun:
         """Wrap rows that are in order already, without reading them: they may be mapped."""
-        hi, lo, start = (_numbers(sums, name) for name in ("trace_hi", "trace_lo", "start_ns"))
+        hi, lo, start = (numbers(sums, name) for name in ("trace_hi", "trace_lo", "start_ns"))
         return cls(source, sums, hi, lo, start, None, min_start_ns, max_start_ns)
 
     @classmethod
     def of(cls, source: str, sums: pa.Table) -> TraceRun:
         """Sort rows (at least one) that are in any order."""
-        hi, lo, start = (_numbers(sums, name) for name in ("trace_hi", "trace_lo", "start_ns"))
+        hi, lo, start = (numbers(sums, name) for name in ("trace_hi", "trace_lo", "start_ns"))
         order = np.lexsort((lo, hi))
         return cls(source, sums, hi[order], lo[order], start[order], order, int(start.min()), int(start.max()))
 
@@ -149,10 +146,3 @@ def _greatest(values: Int64s, count: int) -> Int64s:
         return values
     greatest: Int64s = np.partition(values, len(values) - count)[-count:]
     return greatest
-
-
-def _numbers(table: pa.Table, name: str) -> np.ndarray[Any, Any]:
-    column = table[name]
-    array = column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()
-    numbers: np.ndarray[Any, Any] = array.to_numpy()
-    return numbers

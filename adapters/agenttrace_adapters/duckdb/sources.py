@@ -6,7 +6,6 @@ from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 from uuid import UUID
 
 import numpy as np
@@ -19,10 +18,9 @@ from agenttrace_adapters.duckdb.runs import TraceRun
 from agenttrace_core.model.segment import FileKind, Segment, SegmentFile, Snapshot, Superseded
 from agenttrace_core.ports.index import View
 from agenttrace_core.ports.live import LiveChunk
+from agenttrace_core.schema.arrays import Int64s
 from agenttrace_core.schema.files import read_ipc_stream
 from agenttrace_core.schema.tables import LIGHT, PAYLOAD
-
-Int64s = np.ndarray[Any, np.dtype[np.int64]]
 
 _OPEN_OBJECTS = 256
 _OPEN_WEIGHT = 150_000

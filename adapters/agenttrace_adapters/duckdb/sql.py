@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import duckdb
 import numpy as np
@@ -13,9 +12,8 @@ from anyio import to_thread
 
 from agenttrace_core.errors import ConfigurationError, InvalidInputError
 from agenttrace_core.model.principal import check_project
+from agenttrace_core.schema.arrays import Int64s
 from agenttrace_core.schema.tables import LIGHT
-
-Int64s = np.ndarray[Any, np.dtype[np.int64]]
 
 _COLUMNS = ", ".join(f'"{name}"' for name in LIGHT.names)
 

@@ -18,6 +18,7 @@ from agenttrace_core.model.trace import TracePosition
 from agenttrace_core.ports.index import IndexCapabilities, Location, SpanIndex, View
 from agenttrace_core.ports.storage import ObjectStorage
 from agenttrace_core.query.sums import below, merge_sums, newest_first
+from agenttrace_core.schema.arrays import Int64s
 from agenttrace_core.schema.files import read_ipc_stream
 from agenttrace_core.schema.keys import trace_id_of
 from agenttrace_core.schema.tables import LIGHT, LOCATION, PAYLOAD, TRACES
@@ -155,7 +156,7 @@ def _rows_by_source(view: View) -> dict[str, set[int]]:
     return rows
 
 
-def _located(whole: pa.Table, source: str, rows: np.ndarray, dropped: dict[str, set[int]]) -> pa.Table:  # type: ignore[type-arg]
+def _located(whole: pa.Table, source: str, rows: Int64s, dropped: dict[str, set[int]]) -> pa.Table:
     kept = rows[~np.isin(rows, list(dropped.get(source, ())))]
     light = whole.select(LIGHT.names).take(pa.array(kept, pa.int64()))
     light = light.append_column(LOCATION[0], pa.array([source] * len(kept), pa.string()))

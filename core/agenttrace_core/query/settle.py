@@ -15,10 +15,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from agenttrace_core.model.span import Quality
-from agenttrace_core.schema.keys import UInt64s, words_of_hex
-
-Bools = np.ndarray[Any, np.dtype[np.bool_]]
-Int64s = np.ndarray[Any, np.dtype[np.int64]]
+from agenttrace_core.schema.arrays import Bools, Int64s, UInt64s, numbers, whole
+from agenttrace_core.schema.keys import words_of_hex
 
 ARRIVAL_COLUMNS = ("received_ns", "partition", "offset", "position")
 """What of ``SETTLE_COLUMNS`` it reads only where ``needs_arrival`` says so."""
@@ -35,7 +33,7 @@ def settle(rows: pa.Table) -> pa.Table:
     sides) are ordered by kind and service.
     """
     rows = rows.combine_chunks()
-    span = words_of_hex(_array(rows, "span_id"), 8)[:, 0]
+    span = words_of_hex(whole(rows["span_id"]), 8)[:, 0]
     start = effective_start(rows)
     order = np.lexsort((span, start))
     if _repeats(span):
@@ -58,26 +56,26 @@ def needs_arrival(rows: pa.Table) -> bool:
     """
     if rows["start_ns"].null_count:
         return True
-    span = words_of_hex(_array(rows, "span_id"), 8)[:, 0]
+    span = words_of_hex(whole(rows["span_id"]), 8)[:, 0]
     return _repeats(span)
 
 
 def effective_start(rows: pa.Table) -> Int64s:
     """Return where each span stands in time: its start, or when it was received if it gave none."""
-    start = _array(rows, "start_ns")
+    start = whole(rows["start_ns"])
     if start.null_count:
-        start = pc.coalesce(start, _array(rows, "received_ns"))
+        start = pc.coalesce(start, whole(rows["received_ns"]))
     placed: Int64s = start.to_numpy()
     return placed
 
 
 def orphans(rows: pa.Table) -> Bools:
     """Return which spans of a whole trace name a parent that is not among them."""
-    parents = _array(rows, "parent_span_id")
+    parents = whole(rows["parent_span_id"])
     named = np.asarray(parents.is_valid())
     lost = np.zeros(len(parents), np.bool_)
     if named.any():
-        present = words_of_hex(_array(rows, "span_id"), 8)[:, 0]
+        present = words_of_hex(whole(rows["span_id"]), 8)[:, 0]
         wanted = words_of_hex(parents.drop_null() if parents.null_count else parents, 8)[:, 0]
         lost[named] = ~np.isin(wanted, present)
     return lost
@@ -89,20 +87,20 @@ def winners(rows: pa.Table) -> Bools:
     ``rows`` holds ``SETTLE_COLUMNS``, ``project`` and ``trace_id``.
     """
     rows = rows.combine_chunks()
-    trace = words_of_hex(_array(rows, "trace_id"), 16)
-    span = words_of_hex(_array(rows, "span_id"), 8)[:, 0]
+    trace = words_of_hex(whole(rows["trace_id"]), 16)
+    span = words_of_hex(whole(rows["span_id"]), 8)[:, 0]
     return _winners(rows, [_ranks(rows, "project"), trace[:, 0], trace[:, 1], span])
 
 
 def _winners(rows: pa.Table, ids: list[np.ndarray[Any, Any]]) -> Bools:
     """Mark, for each identity, the version that counts; ``ids`` tells spans apart among these rows."""
-    start = _array(rows, "start_ns")
+    start = whole(rows["start_ns"])
     has_start = np.asarray(start.is_valid())
     identity = [*ids, _ranks(rows, "kind"), _ranks(rows, "service"), has_start, start.fill_null(0).to_numpy()]
-    has_end = (_numbers(rows, "quality") & np.uint16(Quality.NO_END)) == 0
+    has_end = (numbers(rows, "quality") & np.uint16(Quality.NO_END)) == 0
     # Within an identity starts are equal, so that the later end is the longer duration.
-    duration = _array(rows, "duration_ns").fill_null(np.iinfo(np.int64).min).to_numpy()
-    arrival = [_numbers(rows, name) for name in ("received_ns", "partition", "offset", "position")]
+    duration = whole(rows["duration_ns"]).fill_null(np.iinfo(np.int64).min).to_numpy()
+    arrival = [numbers(rows, name) for name in ("received_ns", "partition", "offset", "position")]
     order = np.lexsort([*reversed(arrival), duration, has_end, *identity])
     last = np.ones(len(order), np.bool_)
     last[:-1] = np.any([key[order][1:] != key[order][:-1] for key in identity], axis=0)
@@ -118,20 +116,10 @@ def _repeats(numbers: UInt64s) -> bool:
 
 def _ranks(rows: pa.Table, name: str) -> Int64s:
     """Return numbers in the order of a text column's values, null first."""
-    column = _array(rows, name)
+    column = whole(rows[name])
     encoded = column if pa.types.is_dictionary(column.type) else column.dictionary_encode(null_encoding="encode")
     texts = [("", "") if text is None else ("1", text) for text in encoded.dictionary.to_pylist()]
     rank = np.zeros(len(texts), np.int64)
     rank[sorted(range(len(texts)), key=texts.__getitem__)] = np.arange(len(texts))
     ranks: Int64s = rank[encoded.indices.to_numpy(zero_copy_only=False)]
     return ranks
-
-
-def _numbers(rows: pa.Table, name: str) -> np.ndarray[Any, Any]:
-    numbers: np.ndarray[Any, Any] = _array(rows, name).to_numpy()
-    return numbers
-
-
-def _array(rows: pa.Table, name: str) -> pa.Array:
-    column = rows[name]
-    return column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()

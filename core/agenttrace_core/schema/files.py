@@ -16,8 +16,9 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from agenttrace_core.model.segment import Segment
+from agenttrace_core.schema.arrays import Int64s
 from agenttrace_core.schema.tables import LIGHT, LOGS, PAYLOAD, TRACES
-from agenttrace_core.schema.traces import Int64s, RowKeys, sums_of_ordered
+from agenttrace_core.schema.traces import RowKeys, sums_of_ordered
 
 LASTING_LEVEL = 3
 """zstd level of payload that is kept."""

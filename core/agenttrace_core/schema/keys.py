@@ -8,8 +8,9 @@ import numpy as np
 import pyarrow as pa
 import xxhash
 
+from agenttrace_core.schema.arrays import UInt64s, whole
+
 _Number = TypeVar("_Number", bound=np.generic)
-UInt64s = np.ndarray[Any, np.dtype[np.uint64]]
 
 _HEX_OF_BYTE = np.frombuffer(b"".join(b"%02x" % byte for byte in range(256)), np.uint16)
 _NIBBLE_OF_DIGIT = np.zeros(256, np.uint8)
@@ -57,9 +58,9 @@ def identity_hashes(rows: pa.Table) -> UInt64s:
     ``rows`` has those columns of ``LIGHT``. Equal identities have equal hashes; the reverse is
     likely, and for the caller to verify. The mixing is that of splitmix64 (Steele et al., 2014).
     """
-    trace = words_of_hex(_one(rows["trace_id"]), 16)
-    span = words_of_hex(_one(rows["span_id"]), 8)[:, 0]
-    start = _one(rows["start_ns"]).fill_null(0).to_numpy().view(np.uint64)
+    trace = words_of_hex(whole(rows["trace_id"]), 16)
+    span = words_of_hex(whole(rows["span_id"]), 8)[:, 0]
+    start = whole(rows["start_ns"]).fill_null(0).to_numpy().view(np.uint64)
     mixed = _mix(trace[:, 0] ^ _mix(trace[:, 1] ^ _mix(span ^ _mix(start))))
     for name in ("project", "service", "kind"):
         mixed = _mix(mixed ^ _hash_text(rows[name]))
@@ -75,14 +76,10 @@ def _mix(x: UInt64s) -> UInt64s:
 
 
 def _hash_text(column: pa.ChunkedArray) -> UInt64s:
-    encoded = _one(column).dictionary_encode(null_encoding="encode")
+    encoded = whole(column).dictionary_encode(null_encoding="encode")
     hashes = [xxhash.xxh3_64_intdigest(text or b"\0") for text in encoded.dictionary.cast(pa.binary()).to_pylist()]
     hashed: UInt64s = np.array(hashes, np.uint64)[encoded.indices.to_numpy()]
     return hashed
-
-
-def _one(column: pa.ChunkedArray) -> pa.Array:
-    return column.combine_chunks()
 
 
 def numbers_of(buffer: pa.Buffer | None, dtype: type[_Number]) -> np.ndarray[Any, np.dtype[_Number]]:

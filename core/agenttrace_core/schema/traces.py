@@ -11,10 +11,9 @@ import pyarrow.compute as pc
 
 from agenttrace_core.model.segment import WINDOW_NS
 from agenttrace_core.model.span import Quality
-from agenttrace_core.schema.keys import UInt64s, words_of_hex
+from agenttrace_core.schema.arrays import Int64s, UInt64s, whole
+from agenttrace_core.schema.keys import words_of_hex
 from agenttrace_core.schema.tables import TRACES
-
-Int64s = np.ndarray[Any, np.dtype[np.int64]]
 
 _SUMMED = [
     "parent_span_id", "name", "service", "duration_ns", "status", "session_id", "user_id",
@@ -41,17 +40,17 @@ class RowKeys:
     @classmethod
     def of(cls, rows: pa.Table) -> RowKeys:
         """Read the keys of rows that hold the columns of ``LIGHT``."""
-        encoded = _array(rows["project"]).dictionary_encode()
+        encoded = whole(rows["project"]).dictionary_encode()
         projects: list[str] = encoded.dictionary.to_pylist()
         rank = np.argsort(np.argsort(projects)) if projects else np.zeros(0, np.int64)
-        start = pc.coalesce(_array(rows["start_ns"]), _array(rows["received_ns"])).to_numpy()
-        unplaced = (_array(rows["quality"]).to_numpy() & _UNPLACED) != 0
-        placed = np.where(unplaced, _array(rows["received_ns"]).to_numpy(), start)
+        start = pc.coalesce(whole(rows["start_ns"]), whole(rows["received_ns"])).to_numpy()
+        unplaced = (whole(rows["quality"]).to_numpy() & _UNPLACED) != 0
+        placed = np.where(unplaced, whole(rows["received_ns"]).to_numpy(), start)
         return cls(
             projects=tuple(sorted(projects)),
             project=rank[encoded.indices.to_numpy()].astype(np.int64),
             window=placed - placed % WINDOW_NS,
-            trace=words_of_hex(_array(rows["trace_id"]), 16),
+            trace=words_of_hex(whole(rows["trace_id"]), 16),
             start=start,
         )
 
@@ -92,10 +91,10 @@ def sums_of_ordered(rows: pa.Table, keys: RowKeys) -> pa.Table:
     if len(first) == 0:
         return TRACES.empty_table()
     speaker, has_root = _speakers(rows, first)
-    duration = np.maximum(_array(rows["duration_ns"]).fill_null(0).to_numpy(), 0)
+    duration = np.maximum(whole(rows["duration_ns"]).fill_null(0).to_numpy(), 0)
     # Sums of two int64 times may leave int64; the year 2262 is as far as a file knows.
     end = keys.start + np.minimum(duration, np.iinfo(np.int64).max - np.maximum(keys.start, 0))
-    errors = np.asarray(pc.equal(_array(rows["status"]), _ERROR)).astype(np.int32)
+    errors = np.asarray(pc.equal(whole(rows["status"]), _ERROR)).astype(np.int32)
     named = pa.array(speaker)
     columns = {
         "project": pa.array(keys.projects, pa.string()).take(pa.array(keys.project[first])),
@@ -110,9 +109,9 @@ def sums_of_ordered(rows: pa.Table, keys: RowKeys) -> pa.Table:
         "input_tokens": _sum(rows["input_tokens"], first),
         "output_tokens": _sum(rows["output_tokens"], first),
         "has_root": pa.array(has_root),
-        "name": _array(rows["name"]).take(named),
+        "name": whole(rows["name"]).take(named),
         "named_ns": pa.array(keys.start[speaker]),
-        "service": _array(rows["service"]).take(named),
+        "service": whole(rows["service"]).take(named),
         "session_id": _first_said(rows["session_id"], first, named),
         "user_id": _first_said(rows["user_id"], first, named),
     }
@@ -123,12 +122,12 @@ def negated(sums: pa.Table) -> pa.Table:
     """Return a table of ``TRACES`` that takes the sums of ``sums`` back: counts and tokens with the other sign."""
     signed = ("spans", "errors", "input_tokens", "output_tokens")
     zeros = pa.array(np.zeros(len(sums), np.uint32))
-    return _with(sums, first_row=zeros, rows=zeros, **{name: pc.negate(_array(sums[name])) for name in signed})
+    return _with(sums, first_row=zeros, rows=zeros, **{name: pc.negate(whole(sums[name])) for name in signed})
 
 
 def _speakers(rows: pa.Table, first: Int64s) -> tuple[Int64s, np.ndarray[Any, np.dtype[np.bool_]]]:
     """For each trace, the row that names it (its earliest root, else its earliest span), and whether it is a root."""
-    is_root = np.asarray(_array(rows["parent_span_id"]).is_null())
+    is_root = np.asarray(whole(rows["parent_span_id"]).is_null())
     root = np.minimum.reduceat(np.where(is_root, np.arange(len(rows)), _NO_SPAN), first)
     has_root = root != _NO_SPAN
     return np.where(has_root, root, first), has_root
@@ -136,7 +135,7 @@ def _speakers(rows: pa.Table, first: Int64s) -> tuple[Int64s, np.ndarray[Any, np
 
 def _first_said(column: pa.ChunkedArray, first: Int64s, named: pa.Array) -> pa.Array:
     """The named span's value, else that of the first span which has one."""
-    values = _array(column)
+    values = whole(column)
     if values.null_count == len(values):
         return pa.nulls(len(first), values.type)
     said = np.minimum.reduceat(np.where(np.asarray(values.is_valid()), np.arange(len(values)), _NO_SPAN), first)
@@ -144,7 +143,7 @@ def _first_said(column: pa.ChunkedArray, first: Int64s, named: pa.Array) -> pa.A
 
 
 def _sum(column: pa.ChunkedArray, first: Int64s) -> pa.Array:
-    return pa.array(np.add.reduceat(_array(column).fill_null(0).to_numpy(), first))
+    return pa.array(np.add.reduceat(whole(column).fill_null(0).to_numpy(), first))
 
 
 def _changes(*keys: np.ndarray[Any, Any]) -> Int64s:
@@ -158,7 +157,3 @@ def _changes(*keys: np.ndarray[Any, Any]) -> Int64s:
 
 def _with(table: pa.Table, **columns: pa.Array) -> pa.Table:
     return pa.table([columns.get(name, table[name]) for name in table.column_names], schema=table.schema)
-
-
-def _array(column: pa.ChunkedArray | pa.Array) -> pa.Array:
-    return column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column

@@ -14,9 +14,10 @@ from agenttrace_core.model.segment import FileKind, Segment, SegmentFile, Stored
 from agenttrace_core.normalise.rules import VERSION
 from agenttrace_core.ports.catalog import Advance, Commit, DeadLetter, SegmentCatalog
 from agenttrace_core.ports.storage import ObjectStorage
+from agenttrace_core.schema.arrays import Int64s
 from agenttrace_core.schema.files import PASSING_LEVEL, encode_logs_file, encode_spans_file, ipc_stream
 from agenttrace_core.schema.tables import LIGHT
-from agenttrace_core.schema.traces import Int64s, negated, trace_sums
+from agenttrace_core.schema.traces import negated, trace_sums
 from agenttrace_core.services.live_group import LiveGroup, SealedRows
 
 

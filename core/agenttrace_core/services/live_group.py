@@ -11,8 +11,9 @@ import pyarrow as pa
 
 from agenttrace_core.model.segment import OffsetRange, Superseded
 from agenttrace_core.ports.live import LiveChunk
+from agenttrace_core.schema.arrays import Int64s
 from agenttrace_core.schema.tables import LIGHT, LOGS, ROWS
-from agenttrace_core.schema.traces import Int64s, negated, trace_sums
+from agenttrace_core.schema.traces import negated, trace_sums
 from agenttrace_core.services.tail import Batch, Letter
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 import numpy as np
 import xxhash
 
-from agenttrace_core.schema.keys import UInt64s
+from agenttrace_core.schema.arrays import UInt64s
 
 
 def body_hash(project: str, body: bytes) -> bytes:

@@ -12,9 +12,8 @@ import pyarrow.parquet as pq
 
 from agenttrace_core.model.segment import Segment, SegmentFile, Superseded
 from agenttrace_core.ports.storage import ObjectStorage
-from agenttrace_core.schema.keys import UInt64s
+from agenttrace_core.schema.arrays import Int64s, UInt64s
 from agenttrace_core.schema.tables import ROWS
-from agenttrace_core.schema.traces import Int64s
 from agenttrace_core.services.sources import open_source
 
 

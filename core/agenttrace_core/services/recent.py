@@ -8,7 +8,8 @@ from anyio import to_thread
 
 from agenttrace_core.model.segment import FileKind, SegmentFile, Snapshot
 from agenttrace_core.ports.storage import ObjectStorage
-from agenttrace_core.schema.keys import UInt64s, identity_hashes
+from agenttrace_core.schema.arrays import UInt64s
+from agenttrace_core.schema.keys import identity_hashes
 from agenttrace_core.services.sources import open_table
 
 _COLUMNS = ["project", "trace_id", "span_id", "kind", "service", "start_ns"]

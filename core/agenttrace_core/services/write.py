@@ -29,7 +29,8 @@ from agenttrace_core.ports.metrics import Meter, NoMeter
 from agenttrace_core.ports.queue import SpanQueue
 from agenttrace_core.ports.storage import ObjectStorage
 from agenttrace_core.query.settle import winners
-from agenttrace_core.schema.keys import UInt64s, identity_hashes
+from agenttrace_core.schema.arrays import UInt64s
+from agenttrace_core.schema.keys import identity_hashes
 from agenttrace_core.schema.tables import LIGHT
 from agenttrace_core.schema.traces import trace_sums
 from agenttrace_core.services.flush import (

@@ -18,6 +18,7 @@ from agenttrace_core.errors import CorruptionError
 from agenttrace_core.model.span import Quality
 from agenttrace_core.normalise.promote import Attributes, promote
 from agenttrace_core.ports.queue import Record
+from agenttrace_core.schema.arrays import Int64s
 from agenttrace_core.schema.keys import hex_strings, numbers_of
 from agenttrace_core.schema.tables import KINDS, ROWS, STATUSES
 from agenttrace_core.wire.decoder import decoder
@@ -32,8 +33,6 @@ _EMPTY, _NO_TEXT = pa.scalar("", pa.string()), pa.scalar(None, pa.string())
 _light = decoder("LightRequest")
 _sliced = decoder("SlicedRequest")
 _ids = decoder("IdRequest")
-
-Int64s = np.ndarray[Any, np.dtype[np.int64]]
 
 
 def decode_ids(body: bytes) -> tuple[pa.BinaryArray, pa.BinaryArray]:
