@@ -158,3 +158,12 @@ def test_demo_has_something_to_look_at(tmp_path: Path) -> None:
         assert "Zürich" not in server.cli(["traces"])
     finally:
         server.destroy()
+
+
+def test_demo_beside_a_running_server_sends_to_that_one(server: RunningServer) -> None:
+    """Lost: the newcomer who has done the first step already, and is told that the folder is in use."""
+    said = server.cli(["demo"])
+    assert f"traces --api {server.endpoints()['api']}" in said
+    traces = until(lambda: (found := server.traces()) and len(found) == 6 and found, 20)
+    assert isinstance(traces, list)
+    assert server.cli(["trace", traces[0]["trace_id"][:8]])

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
+import sys
+
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -17,6 +20,12 @@ def console(*, stderr: bool = False) -> Console:
     if not made.is_terminal:
         made = Console(stderr=stderr, highlight=False, markup=False, emoji=False, width=_WIDE)
     return made
+
+
+def program() -> str:
+    """Return what to type for this program: its name where the shell finds it, else the path by which it was called."""
+    called = sys.argv[0]
+    return called if called.endswith("/agenttrace") and not shutil.which("agenttrace") else "agenttrace"
 
 
 def table(*headings: str, right: tuple[str, ...] = ()) -> Table:

@@ -27,7 +27,7 @@ def up_command(**options: Any) -> None:
 
 def welcome(settings: Settings, endpoints: Endpoints) -> None:
     """Print where to send spans, where to read them, and what to do next."""
-    from agenttrace_server.cli.terminal import console
+    from agenttrace_server.cli.terminal import console, program
 
     screen = console()
     rows = (
@@ -43,4 +43,4 @@ def welcome(settings: Settings, endpoints: Endpoints) -> None:
     screen.print("\nNext: point any OpenTelemetry exporter at it")
     screen.print(f"  export OTEL_EXPORTER_OTLP_ENDPOINT={endpoints.otlp_http}", style="cyan", soft_wrap=True)
     screen.print("and, in another terminal, look:")
-    screen.print(f"  agenttrace traces --api {endpoints.api}\n", style="cyan", soft_wrap=True)
+    screen.print(f"  {program()} traces --api {endpoints.api}\n", style="cyan", soft_wrap=True)
