@@ -67,7 +67,10 @@ _ODD: dict[str, dict[str, Any]] = {
         "name": "\x1b[31mred\x1b]0;title\x07\r\n\x9b2J\u202egnol",
         "attributes": _one("\x1b[2J", _text("\x1b[2J")),
     },
-    "markup": {"name": "[bold]x[/] [/]", "status": Status(code=Status.STATUS_CODE_ERROR, message="[/red] [link=file:///]")},
+    "markup": {
+        "name": "[bold]x[/] [/]",
+        "status": Status(code=Status.STATUS_CODE_ERROR, message="[/red] [link=file:///]"),
+    },
     "proto-keys": {"attributes": [KeyValue(key=k, value=_text("x")) for k in ("__proto__", "constructor")]},
     "empty": {"name": "", "attributes": [KeyValue(), KeyValue(key="", value=AnyValue()), KeyValue(key="no value")]},
     "twice": {"attributes": [*_one("k", _text("1")), *_one("k", _text("2"))]},
