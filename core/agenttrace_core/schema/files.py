@@ -29,7 +29,7 @@ PASSING_LEVEL = 1
 # Ids and numbers: level 3 makes more bytes of them, and takes longer.
 _LIGHT_LEVEL = 1
 
-LIGHT_GROUP_ROWS = 8_192
+LIGHT_GROUP_ROWS = 4_096
 PAYLOAD_GROUP_ROWS = 1024
 PAYLOAD_GROUP_BYTES = 8 << 20
 _GROUPS_AT_ONCE = 8
