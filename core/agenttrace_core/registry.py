@@ -29,7 +29,7 @@ def make_adapter(port: str, url: str) -> Adapter:
     found = _entry_points(port)
     if not colon or scheme not in found:
         known = ", ".join(f"{name}:" for name in sorted(found))
-        raise ConfigurationError(f"{port} = {_without_password(url)!r}: no adapter for it; known are {known}")
+        raise ConfigurationError(f"{port} = {without_password(url)!r}: no adapter for it; known are {known}")
     return _load(port, found[scheme]).from_url(url)
 
 
@@ -56,6 +56,7 @@ def _load(port: str, entry: EntryPoint) -> type[Adapter]:
     return adapter
 
 
-def _without_password(url: str) -> str:
+def without_password(url: str) -> str:
+    """Return a URL as it may be shown: what stands between ``//`` and the last ``@`` is left out."""
     before, at, after = url.rpartition("@")
-    return f"{before.split('//')[0]}//…@{after}" if at else url
+    return f"{before.split('//')[0]}//…@{after}" if at and "//" in before else url

@@ -1,4 +1,4 @@
-"""What the writer and the compactor are made of."""
+"""What the writer is made of."""
 
 from __future__ import annotations
 

@@ -19,6 +19,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 
 from agenttrace_core.errors import ConfigurationError
+from agenttrace_core.registry import without_password
 from agenttrace_server.settings import Settings
 
 CONFIG_FILE = Path("agenttrace.toml")
@@ -164,12 +165,10 @@ def _explain(problem: Mapping[str, Any], given: Mapping[str, _Given]) -> str:
     inner = ".".join(path)
     origin = given[key].origin if key in given else "default"
     # What is under auth. may be a key pasted in the wrong place: its value is never shown.
-    shown = "" if key.startswith("auth.") else f" = {_without_password(problem['input'])}"
+    shown = "" if key.startswith("auth.") else f" = {_shown(problem['input'])}"
     return f"{inner}{shown} ({origin}): {wanted[:1].lower()}{wanted[1:]}"
 
 
-def _without_password(value: object) -> str:
-    text = repr(value)
-    before, at, after = text.rpartition("@")
-    text = f"{before.split('//')[0]}//…@{after}" if at and "//" in before else text
+def _shown(value: object) -> str:
+    text = without_password(repr(value))
     return text if len(text) <= 80 else f"{text[:77]}…"

@@ -2,27 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-
 import pytest
 
 from agenttrace_server.ingestion.config import DoorConfig
-from tests.integration.doors import PRODUCTION_LOOP, Door, open_door, request, span
+from tests.integration.doors import Door, open_door, request, span
 
 pytestmark = pytest.mark.anyio
 
 _BODY = request(span(1))
-
-
-@pytest.fixture
-def anyio_backend() -> tuple[str, dict[str, bool]]:
-    return PRODUCTION_LOOP
-
-
-@pytest.fixture
-async def door() -> AsyncIterator[Door]:
-    async with open_door() as door:
-        yield door
 
 
 async def _preflight(door: Door, origin: str) -> tuple[int, dict[str, str]]:

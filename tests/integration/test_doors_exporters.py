@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 
 import anyio.to_thread
 import grpc
@@ -16,7 +16,7 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor, SpanExporter, Sp
 
 from agenttrace_core.errors import OverloadedError
 from agenttrace_server.auth import new_key
-from tests.integration.doors import PRODUCTION_LOOP, Door, open_door, spans_of
+from tests.integration.doors import Door, open_door, spans_of
 
 pytestmark = pytest.mark.anyio
 
@@ -27,17 +27,6 @@ _EXPORTERS: dict[str, Callable[[Door], SpanExporter]] = {
     "grpc": lambda d: GrpcExporter(f"http://{d.grpc}", insecure=True),
     "grpc-gzip": lambda d: GrpcExporter(f"http://{d.grpc}", insecure=True, compression=grpc.Compression.Gzip),
 }
-
-
-@pytest.fixture
-def anyio_backend() -> tuple[str, dict[str, bool]]:
-    return PRODUCTION_LOOP
-
-
-@pytest.fixture
-async def door() -> AsyncIterator[Door]:
-    async with open_door() as door:
-        yield door
 
 
 class _Recording(SimpleSpanProcessor):

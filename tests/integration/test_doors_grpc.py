@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import resource
-from collections.abc import AsyncIterator
 
 import grpc
 import grpc.aio
@@ -19,7 +18,7 @@ from agenttrace_core.ports.queue import Signal
 from agenttrace_core.services.admission import IngestLimits
 from agenttrace_server.auth import new_key
 from agenttrace_server.ingestion.config import DoorConfig
-from tests.integration.doors import PRODUCTION_LOOP, Door, open_door, request, span
+from tests.integration.doors import Door, open_door, request, span
 
 pytestmark = pytest.mark.anyio
 
@@ -27,18 +26,6 @@ _TRACES = "/opentelemetry.proto.collector.trace.v1.TraceService/Export"
 _LOGS = "/opentelemetry.proto.collector.logs.v1.LogsService/Export"
 _METRICS = "/opentelemetry.proto.collector.metrics.v1.MetricsService/Export"
 _BODY = request(span(1), span(2))
-
-
-@pytest.fixture
-def anyio_backend() -> tuple[str, dict[str, bool]]:
-    return PRODUCTION_LOOP
-
-
-@pytest.fixture
-async def door() -> AsyncIterator[Door]:
-    async with open_door() as door:
-        yield door
-        assert door.admission.in_flight == 0
 
 
 class _Caller:

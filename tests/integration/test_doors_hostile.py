@@ -19,24 +19,12 @@ from google.rpc.status_pb2 import Status
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
 
 from agenttrace_server.ingestion.config import DoorConfig
-from tests.integration.doors import JSON, PRODUCTION_LOOP, PROTOBUF, Door, open_door, request, span, spans_of
+from tests.integration.doors import JSON, PROTOBUF, Door, open_door, request, span, spans_of
 
 pytestmark = pytest.mark.anyio
 
 _LIMIT = 20 << 20
 _GOOD = request(span(99))
-
-
-@pytest.fixture
-def anyio_backend() -> tuple[str, dict[str, bool]]:
-    return PRODUCTION_LOOP
-
-
-@pytest.fixture
-async def door() -> AsyncIterator[Door]:
-    async with open_door() as door:
-        yield door
-        assert door.admission.in_flight == 0, "bytes of a request are still accounted for"
 
 
 def _head(length: int | str, **headers: str) -> bytes:

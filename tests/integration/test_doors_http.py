@@ -5,7 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import zlib
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 
 import pytest
 import zstandard
@@ -19,20 +19,9 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 from agenttrace_core.ports.queue import Signal
 from agenttrace_server.auth import new_key
 from agenttrace_server.ingestion.config import DoorConfig
-from tests.integration.doors import JSON, PRODUCTION_LOOP, PROTOBUF, Door, open_door, request, span, spans_of
+from tests.integration.doors import JSON, PROTOBUF, Door, open_door, request, span, spans_of
 
 pytestmark = pytest.mark.anyio
-
-
-@pytest.fixture
-def anyio_backend() -> tuple[str, dict[str, bool]]:
-    return PRODUCTION_LOOP
-
-
-@pytest.fixture
-async def door() -> AsyncIterator[Door]:
-    async with open_door() as door:
-        yield door
 
 
 async def test_a_request_is_appended_as_received_and_its_receipt_says_where(door: Door) -> None:

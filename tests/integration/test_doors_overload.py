@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
 
 import pytest
 from google.rpc.error_details_pb2 import RetryInfo
@@ -11,22 +10,11 @@ from google.rpc.status_pb2 import Status
 
 from agenttrace_core.errors import UnavailableError
 from agenttrace_core.services.admission import IngestLimits
-from tests.integration.doors import JSON, PRODUCTION_LOOP, Door, open_door, request, span
+from tests.integration.doors import JSON, Door, open_door, request, span
 
 pytestmark = pytest.mark.anyio
 
 _BODY = request(*(span(n) for n in range(1, 50)))
-
-
-@pytest.fixture
-def anyio_backend() -> tuple[str, dict[str, bool]]:
-    return PRODUCTION_LOOP
-
-
-@pytest.fixture
-async def door() -> AsyncIterator[Door]:
-    async with open_door() as door:
-        yield door
 
 
 async def test_nothing_is_acknowledged_before_it_is_durable(door: Door) -> None:

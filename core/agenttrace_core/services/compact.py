@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from uuid import uuid4
 
@@ -24,6 +24,7 @@ from agenttrace_core.ports.metrics import Meter, NoMeter
 from agenttrace_core.ports.storage import ObjectStorage
 from agenttrace_core.query.settle import winners
 from agenttrace_core.schema.files import SinkFactory, SpansFileWriter, encode_logs_file, memory_sink
+from agenttrace_core.services.failpoint import Failpoint, no_failpoint
 from agenttrace_core.services.flush import EncodedFile, encoded_file, store_files
 from agenttrace_core.services.merge_input import MergeInput, pieces
 from agenttrace_core.services.sources import open_table
@@ -98,10 +99,6 @@ def _fitting(files: list[SegmentFile], config: CompactConfig) -> list[SegmentFil
     return chosen
 
 
-def _no_failpoint(name: str) -> None:
-    del name
-
-
 class CompactService:
     """Runs compaction and collection over ports alone. Several may run: the catalog lets one of two win.
 
@@ -122,7 +119,7 @@ class CompactService:
         config: CompactConfig | None = None,
         open_sink: SinkFactory = memory_sink,
         meter: Meter | None = None,
-        failpoint: Callable[[str], None] = _no_failpoint,
+        failpoint: Failpoint = no_failpoint,
     ) -> None:
         self._catalog, self._storage = catalog, storage
         self._config = config or CompactConfig()

@@ -33,6 +33,7 @@ from agenttrace_core.schema.arrays import UInt64s
 from agenttrace_core.schema.keys import identity_hashes
 from agenttrace_core.schema.tables import LIGHT
 from agenttrace_core.schema.traces import trace_sums
+from agenttrace_core.services.failpoint import Failpoint, no_failpoint
 from agenttrace_core.services.flush import (
     EncodedGroup,
     commit_of,
@@ -77,10 +78,6 @@ class WriteConfig:
     dedupe_bodies: int = 100_000
 
 
-def _no_failpoint(name: str) -> None:
-    del name
-
-
 class WriteService:
     """Runs one writer over ports alone.
 
@@ -105,7 +102,7 @@ class WriteService:
         index: SpanIndex,
         config: WriteConfig | None = None,
         meter: Meter | None = None,
-        failpoint: Callable[[str], None] = _no_failpoint,
+        failpoint: Failpoint = no_failpoint,
     ) -> None:
         self._queue, self._catalog, self._storage = queue, catalog, storage
         self._live, self._index = live, index
