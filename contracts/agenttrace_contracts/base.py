@@ -128,7 +128,8 @@ class AdapterMachine(RuleBasedStateMachine, Generic[A]):
 def run_machine(machine: type[AdapterMachine[A]], make: Make[A], *, shrink: bool = True) -> None:
     """Run a machine's examples, every one over a store of its own. Call it from a test that is not async.
 
-    ``shrink`` looks for the shortest failing run, which takes a while.
+    ``shrink`` looks for the shortest failing run, which takes a while. Without it nothing is remembered
+    either, and each call tries other runs, whatever hypothesis' profile says.
 
     Raises:
         AssertionError: the adapter and the model disagree; the steps that lead there are printed.
@@ -139,6 +140,8 @@ def run_machine(machine: type[AdapterMachine[A]], make: Make[A], *, shrink: bool
         deadline=None,
         phases=[p for p in Phase if shrink or p not in (Phase.shrink, Phase.explain)],
     )
+    if not shrink:
+        chosen = settings(chosen, derandomize=False, database=None)
     with start_blocking_portal("asyncio") as portal:
         factory: Any = lambda: machine(portal, make)  # noqa: E731 - hypothesis's types ask for a class here
         run_state_machine_as_test(factory, settings=chosen)

@@ -261,6 +261,15 @@ class StorageMachine(AdapterMachine[ObjectStorage]):
         self.run(self.adapter.put, key, parts)
         self.model[key] = body
 
+    @precondition(lambda self: any(self.model.values()))
+    @rule(data=st.data())
+    def put_as_long(self, data: st.DataObject) -> None:
+        """Store other bytes, as many, where there are some; they are refused."""
+        key = data.draw(st.sampled_from(sorted(key for key, body in self.model.items() if body)))
+        body = self.model[key]
+        with pytest.raises(AlreadyExistsError):
+            self.run(self.adapter.put, key, [bytes([body[0] ^ 1]), body[1:]])
+
     @rule(key=_keys)
     def delete(self, key: str) -> None:
         """Remove, whether or not it is there."""

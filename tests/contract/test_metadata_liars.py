@@ -229,7 +229,7 @@ _CAUGHT_BY_THE_MACHINE = (
     CommitsALostCompareAndSet, KeepsHalfACommit, TakesAnyQueue, RevivesTheCondemned, CommitsTheUnregistered,
     KnowsNoGrace, ForgetsTheCondemnedAtOnce, MergesBlindly, HidesMerges,
 )  # fmt: skip
-_RUNS = 8
+_RUNS = 20
 
 
 @pytest.mark.parametrize(("liar", "name"), _LIARS.items(), ids=[liar.__name__ for liar in _LIARS])

@@ -182,7 +182,7 @@ _LIARS: dict[type[HonestStorage], str] = {
 
 _CAUGHT_BY_THE_MACHINE = (Overwrites, ComparesSizes, RefusesARepeat, CutsRanges, ListsInOrderOfArrival, DeletesByPrefix)
 
-_RUNS = 8
+_RUNS = 20
 
 _PLAIN = [
     name for name, test in vars(StorageContract).items() if name.startswith("test_") and not hasattr(test, "pytestmark")
