@@ -280,8 +280,12 @@ def test_a_fault_between_operations_is_caught_by_the_machine() -> None:
     for name in ("test_durable_records_survive_being_opened_again", "test_trim_keeps_what_is_at_or_above"):
         _run(name, ForgetsItsTrim)
     with pytest.raises(AssertionError):
-        for _ in range(8):
-            run_machine(QueueMachine, _maker(ForgetsItsTrim), shrink=False)
+        _run_machine_often(ForgetsItsTrim)
+
+
+def _run_machine_often(queue: type[HonestQueue]) -> None:
+    for _ in range(8):
+        run_machine(QueueMachine, _maker(queue), shrink=False)
 
 
 def _run(name: str, queue: type[HonestQueue]) -> None:
