@@ -90,6 +90,17 @@ class Client:
     def __exit__(self, *_: object) -> None:
         self._http.close()
 
+    def reach(self) -> None:
+        """Return if anything answers where the server should be, whatever it says.
+
+        Raises:
+            UnavailableError: nothing does.
+        """
+        try:
+            self._http.get(f"{self.server.api}/healthz")
+        except httpx.HTTPError as error:
+            raise self._unreachable(error) from error
+
     def get(self, path: str, **query: Any) -> Any:
         """Return the JSON at ``path`` of the API.
 

@@ -69,6 +69,8 @@ def import_command(
 
     tally = Tally()
     with Client(Server.find(api, data=data, config=config)) as client:
+        # A server that is not there is told at once; one that goes away later is waited for.
+        client.reach()
         started = time.monotonic()
         _send_all(client, files, tally)
         readable = no_wait or not tally.receipts or _wait_readable(client, tally)
@@ -162,7 +164,7 @@ def _summarise(tally: Tally, seconds: float, readable: bool) -> None:
 
     screen = terminal.console()
     state = "readable now" if readable else f"acknowledged; not all readable after {_WAIT_READABLE_S:.0f} s"
-    screen.print(f"{tally.accepted:,} spans sent in {seconds:.1f} s, {state}.")
+    screen.print(f"{tally.accepted:,} spans sent in {seconds:.1f} s{f', {state}' if tally.accepted else ''}.")
     if not tally.refused:
         return
     table = terminal.table("refused spans", "first at", "why", right=("refused spans",))

@@ -39,9 +39,9 @@ def tail_command(config: Path | None, data: Path | None, api: str | None, interv
 
 def _show(item: dict[str, Any]) -> None:
     from agenttrace_server.cli import terminal
-    from agenttrace_server.cli.traces import HEADINGS, RIGHT, add_row
+    from agenttrace_server.cli.traces import trace_table
 
-    table = terminal.table(*HEADINGS, right=RIGHT)
+    screen = terminal.console()
+    table = trace_table([item], screen.width)
     table.show_header = False
-    add_row(table, item)
-    terminal.console().print(table)
+    screen.print(table)

@@ -12,6 +12,8 @@ from rich.text import Text
 from agenttrace_server.cli.text import plain
 
 _WIDE = 240
+_WHOLE = ("trace", "id", "start", "received")
+"""Columns that are no use in parts."""
 
 
 def console(*, stderr: bool = False) -> Console:
@@ -29,10 +31,11 @@ def program() -> str:
 
 
 def table(*headings: str, right: tuple[str, ...] = ()) -> Table:
-    """Return an empty table without frames; the columns in ``right`` are aligned to the right."""
+    """Return an empty table without frames; the columns in ``right`` are aligned to the right, and never wrapped."""
     made = Table(box=None, pad_edge=False, header_style="bold")
     for heading in headings:
-        made.add_column(heading, justify="right" if heading in right else "left", no_wrap=heading in ("trace", "id"))
+        no_wrap = heading in (*_WHOLE, *right)
+        made.add_column(heading, justify="right" if heading in right else "left", no_wrap=no_wrap)
     return made
 
 

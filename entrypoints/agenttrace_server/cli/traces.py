@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,9 +15,12 @@ from agenttrace_server.cli.text import count, duration
 
 if TYPE_CHECKING:
     from rich.table import Table
+    from rich.text import Text
 
-HEADINGS = ("start", "trace", "name", "service", "duration", "spans", "errors", "tokens")
-RIGHT = ("duration", "spans", "errors", "tokens")
+_HEADINGS = ("start", "trace", "name", "service", "duration", "spans", "errors", "tokens")
+_RIGHT = ("duration", "spans", "errors", "tokens")
+_NARROW = 110
+"""Below so many columns, what is left out: the year, the seconds, most of the id and the service."""
 
 
 @click.command("traces")
@@ -37,28 +41,40 @@ def traces_command(config: Path | None, data: Path | None, api: str | None, limi
     if not found:
         click.echo("No traces yet. Send some: `agenttrace demo`, or point an OpenTelemetry exporter at the server.")
         return
-    table = terminal.table(*HEADINGS, right=RIGHT)
-    for item in found:
-        add_row(table, item)
-    terminal.console().print(table)
+    screen = terminal.console()
+    screen.print(trace_table(found, screen.width))
 
 
-def add_row(table: Table, item: dict[str, Any]) -> None:
-    """Add a trace, as the API lists it, to a table with ``HEADINGS``."""
+def trace_table(items: Iterable[dict[str, Any]], width: int) -> Table:
+    """Return traces, as the API lists them, as a table of one line each on a terminal of ``width`` columns."""
+    from agenttrace_server.cli import terminal
+
+    narrow = width < _NARROW
+    table = terminal.table(*(name for name in _HEADINGS if not narrow or name != "service"), right=_RIGHT)
+    for item in items:
+        table.add_row(*_row(item, narrow=narrow))
+    return table
+
+
+def _row(item: dict[str, Any], *, narrow: bool) -> list[Text]:
     from agenttrace_server.cli.terminal import cell
 
     tokens = (item.get("input_tokens") or 0) + (item.get("output_tokens") or 0)
     name = item.get("name") or "(no name)"
-    table.add_row(
-        cell(when(item.get("start_ns"))),
-        cell(item["trace_id"], "cyan"),
+    start, trace_id = when(item.get("start_ns")), item["trace_id"]
+    row = [
+        cell(start[5:16] if narrow else start),
+        cell(trace_id[:12] if narrow else trace_id, "cyan"),
         cell(name if item.get("has_root", True) else f"{name} (no root yet)", limit=80),
-        cell(item.get("service") or "", limit=40),
+        *([] if narrow else [cell(item.get("service") or "", limit=40)]),
         cell(duration(_length(item))),
         cell(count(item.get("spans"))),
         cell(count(item.get("errors")), "bold red"),
         cell(count(tokens)),
-    )
+    ]
+    for text in row:
+        text.no_wrap = True
+    return row
 
 
 def when(start_ns: int | None) -> str:

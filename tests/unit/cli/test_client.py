@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
+import time
 from collections.abc import Callable, Generator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -89,12 +90,20 @@ def test_import_comes_again_when_the_server_says_so(
 ) -> None:
     """Lost: an import that overruns a busy server gives up, and the rest of the file is not sent."""
     answers = iter([(429, {"retry-after": "0"}, {}), (503, {"retry-after": "0"}, {}), (200, {}, {})])
-    server.answer = lambda *_: next(answers)
+    server.answer = lambda method, *_: next(answers) if method == "POST" else (200, {}, {})
     monkeypatch.setenv("AGENTTRACE_API_KEY", "at_x_y")
     assert run(["import", "--api", server.url, spans_file(tmp_path, "a", "b")]) == 0
     assert [names_in(body) for body in server.bodies()] == 3 * [["a", "b"]]
     assert server.keys == {"Bearer at_x_y"}
     assert "2 spans sent" in capsys.readouterr().out
+
+
+def test_import_says_at_once_that_no_server_is_there(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Lost: two minutes, for whoever mistyped an address."""
+    began = time.monotonic()
+    assert run(["import", "--api", "http://127.0.0.1:1", spans_file(tmp_path, "a")]) == 1
+    assert time.monotonic() - began < 10
+    assert "cannot be reached" in capsys.readouterr().err
 
 
 def test_import_finds_the_one_span_that_is_too_long(

@@ -11,6 +11,7 @@ from rich.console import Console
 
 from agenttrace_server.cli.terminal import cell
 from agenttrace_server.cli.text import duration, plain
+from agenttrace_server.cli.traces import trace_table
 
 
 @given(st.text())
@@ -50,3 +51,19 @@ def test_markup_is_text() -> None:
 def test_durations_read_well(nanoseconds: int | None, shown: str) -> None:
     """Lost: a missing or negative duration ends the listing."""
     assert duration(nanoseconds) == shown
+
+
+@pytest.mark.parametrize("width", [80, 100, 140])
+def test_a_trace_takes_one_line_of_the_list_on_any_terminal(width: int) -> None:
+    """Lost: a list that can be read where most people look: in a terminal of 80 columns."""
+    item = {
+        "trace_id": "f" * 32, "name": "invoke_agent the travel agent of the shop", "service": "travel", "spans": 12,
+        "start_ns": 1_795_485_600_000_000_000, "duration_ns": 2_000_000_000, "errors": 1, "input_tokens": 23_578,
+    }  # fmt: skip
+    screen = Console(width=width, file=io.StringIO())
+    screen.print(trace_table([item], width))
+    assert isinstance(screen.file, io.StringIO)
+    _, line = screen.file.getvalue().splitlines()
+    assert "ffffffffffff" in line
+    assert "2.00 s" in line
+    assert "23,578" in line
