@@ -1,4 +1,4 @@
-"""The page that describes the API."""
+"""What a person without tools gets of the API: a page that describes it, and receipts of plain JSON."""
 
 from __future__ import annotations
 
@@ -35,3 +35,14 @@ def test_what_is_described_is_text_and_no_markup() -> None:
     shown = page(app.openapi())
     assert "&lt;i&gt;" in shown
     assert "<i>" not in shown
+
+
+async def test_the_receipt_of_a_simple_trace_tells_what_was_left_out(tmp_path: Path) -> None:
+    """Lost: the reason, for whoever asks the receipt and did not read the answer."""
+    async with open_api(tmp_path, AT_ONCE) as api:
+        sent = (await api.post({"spans": [{"name": "good"}, {"name": "bad", "naem": 1}]})).json()
+        assert (sent["accepted"], sent["rejected"]) == (1, 1)
+        receipt = await api.readable(sent["receipt"])
+    assert (receipt["accepted"], receipt["rejected"]) == (1, 1)
+    assert receipt["reason"] == sent["reason"]
+    assert "naem" in sent["reason"]

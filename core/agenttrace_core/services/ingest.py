@@ -58,6 +58,17 @@ class IngestMetrics(Protocol):
         """Refused input was not kept as a dead letter, because there was too much of it."""
 
 
+@dataclass(frozen=True, slots=True)
+class LeftOut:
+    """How many spans a request was made without, and why."""
+
+    spans: int = 0
+    reason: str = ""
+
+
+_NONE = LeftOut()
+
+
 class IngestService:
     """Takes requests of all doors.
 
@@ -94,17 +105,20 @@ class IngestService:
         self._clock_ns = clock_ns
         self._checking = anyio.Semaphore(_CHECKING_THREADS)
 
-    async def traces(self, principal: Principal, body: bytes, encoding: Encoding = Encoding.PROTOBUF) -> Ingested:
+    async def traces(
+        self, principal: Principal, body: bytes, encoding: Encoding = Encoding.PROTOBUF, *, left_out: LeftOut = _NONE
+    ) -> Ingested:
         """Store an ``ExportTraceServiceRequest``, and return once it is durable.
 
-        Spans that cannot be stored are left out and counted; their neighbours are stored.
+        Spans that cannot be stored are left out and counted; their neighbours are stored. The receipt
+        tells of them, and of those that whoever made the request has ``left_out`` before.
 
         Raises:
             InvalidInputError: the body cannot be read at all; nothing was stored.
             OverloadedError: there is no room now; nothing was stored.
             UnavailableError: the queue could not make it durable.
         """
-        return await self._take(principal.project, Signal.TRACES, body, encoding)
+        return await self._take(principal.project, Signal.TRACES, body, encoding, left_out)
 
     async def logs(self, principal: Principal, body: bytes, encoding: Encoding = Encoding.PROTOBUF) -> Ingested:
         """Store the GenAI events of an ``ExportLogsServiceRequest``; other records are refused.
@@ -125,7 +139,9 @@ class IngestService:
         """Have ``run`` end once it has kept what was refused. Call when no door is open any more."""
         self._refusals.close()
 
-    async def _take(self, project: str, signal: Signal, body: bytes, encoding: Encoding) -> Ingested:
+    async def _take(
+        self, project: str, signal: Signal, body: bytes, encoding: Encoding, left_out: LeftOut = _NONE
+    ) -> Ingested:
         received_ns = self._clock_ns()
         try:
             with self.admission.holding(len(body)):
@@ -145,11 +161,12 @@ class IngestService:
                     checked.refused_encoding, checked.refused_body,
                 )
             )  # fmt: skip
+        rejected, reason = checked.rejected + left_out.spans, checked.reason or left_out.reason
         receipt = Receipt(
             project, signal, position.partition, position.offset, position.next_offset,
-            checked.accepted, checked.rejected, received_ns, checked.reason,
+            checked.accepted, rejected, received_ns, reason,
         )  # fmt: skip
-        return Ingested(receipt.sign(self._receipt_key), checked.accepted, checked.rejected, checked.reason)
+        return Ingested(receipt.sign(self._receipt_key), checked.accepted, rejected, reason)
 
     async def _check(self, signal: Signal, body: bytes, encoding: Encoding) -> Checked:
         if len(body) <= _INLINE_BYTES[encoding]:

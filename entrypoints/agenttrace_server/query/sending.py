@@ -8,7 +8,7 @@ from anyio import to_thread
 
 from agenttrace_core.errors import InvalidInputError
 from agenttrace_core.model.principal import Principal
-from agenttrace_core.services.ingest import Ingested, IngestService
+from agenttrace_core.services.ingest import Ingested, IngestService, LeftOut
 from agenttrace_core.wire import json_text
 from agenttrace_core.wire.json_read import JsonTraces
 from agenttrace_core.wire.simple import Form, read_simple, sniff
@@ -43,9 +43,8 @@ async def send(ingest: IngestService, caller: Principal, body: bytes, encoding: 
     reason = "; ".join(refusal.reason for refusal in simple.refused[:_REASONS_TOLD])
     if not simple.spans:
         raise InvalidInputError(reason or "there is no span in the body")
-    stored = await ingest.traces(caller, simple.body, Encoding.PROTOBUF)
-    rejected = stored.rejected + len(simple.refused)
-    return Sent(Ingested(stored.receipt_id, stored.accepted, rejected, stored.reason or reason), simple.trace_ids)
+    left_out = LeftOut(len(simple.refused), reason)
+    return Sent(await ingest.traces(caller, simple.body, left_out=left_out), simple.trace_ids)
 
 
 def _read_simple(body: bytes) -> JsonTraces | None:
