@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
+import anyio
 import numpy as np
 import pyarrow as pa
 import xxhash
@@ -81,8 +82,13 @@ async def store_files(files: Sequence[EncodedFile], catalog: SegmentCatalog, sto
     """
     for encoded in files:
         await catalog.register(encoded.file.id, list(encoded.file.objects.values()))
-        for part, stored in encoded.file.objects.items():
-            await storage.put(stored.key, [memoryview(encoded.data[part])])
+        try:
+            # Side by side: most of a put is waiting for the disk.
+            async with anyio.create_task_group() as tasks:
+                for part, stored in encoded.file.objects.items():
+                    tasks.start_soon(storage.put, stored.key, [memoryview(encoded.data[part])])
+        except ExceptionGroup as failures:
+            raise failures.exceptions[0] from failures
 
 
 async def store_letters(group: LiveGroup, storage: ObjectStorage) -> list[DeadLetter]:

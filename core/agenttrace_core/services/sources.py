@@ -10,9 +10,12 @@ from agenttrace_core.ports.storage import LocalObjects, ObjectStorage
 
 
 async def open_source(storage: ObjectStorage, key: str) -> pa.NativeFile:
-    """Return an object as a file to read from, mapped if the storage has it as a file of this machine."""
+    """Return an object to read from. A large one that is a file of this machine is not mapped.
+
+    What is mapped stays in the process's memory for as long as it is open, whether it is wanted again or not.
+    """
     if isinstance(storage, LocalObjects):
-        return pa.memory_map(str(storage.local_path(key)))
+        return pa.OSFile(str(storage.local_path(key)))
     return pa.BufferReader(await storage.get(key))
 
 

@@ -19,6 +19,7 @@ import anyio
 import numpy as np
 import pyarrow as pa
 from anyio import to_thread
+from anyio.streams.memory import MemoryObjectReceiveStream
 
 from agenttrace_core.errors import ConflictError, UnavailableError, WatermarkConflictError
 from agenttrace_core.model.segment import Snapshot
@@ -52,6 +53,7 @@ _log = logging.getLogger(__name__)
 _POLL_S = 0.01
 _RETRY_S = 1.0
 _ATTEMPTS = 5
+_MOST_SEALED = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +62,7 @@ class WriteConfig:
 
     Attributes:
         flush_bytes: raw bytes of spans after which a file is written. The live table holds up to
-            twice that, and a chunk.
+            three times that, and a chunk.
         flush_age_s: seconds after which one is written all the same.
         chunk_bytes: raw bytes that are decoded at once, at the most.
         chunk_interval_s: the least time between two chunks, while less than that is waiting.
@@ -69,13 +71,23 @@ class WriteConfig:
         dedupe_bodies: how many of the newest requests are remembered, to drop those that are sent again.
     """
 
-    flush_bytes: int = 128 << 20
+    flush_bytes: int = 96 << 20
     flush_age_s: float = 10.0
     chunk_bytes: int = 8 << 20
     chunk_interval_s: float = 0.1
     dedupe_spans: int = 4_000_000
     dedupe_reload_spans: int = 1_000_000
     dedupe_bodies: int = 100_000
+
+
+@dataclass(frozen=True, slots=True)
+class _Flush:
+    """A sealed group, encoded; ``started`` is when it was sealed, in seconds of the monotonic clock."""
+
+    group: LiveGroup
+    rows: SealedRows
+    encoded: EncodedGroup
+    started: float
 
 
 class WriteService:
@@ -114,7 +126,8 @@ class WriteService:
         self._bodies = BodyMemory(self._config.dedupe_bodies)
         self._seen = IdentityFilter(self._config.dedupe_spans)
         self._current = LiveGroup()
-        self._sealed: LiveGroup | None = None
+        # At most two: one that is being stored, and one that is encoded meanwhile.
+        self._sealed: list[LiveGroup] = []
         # Held while chunks are added or a flush is committed, so that neither sees half of the other.
         self._changing = anyio.Lock()
         self._flushed = anyio.Event()
@@ -176,7 +189,7 @@ class WriteService:
 
     async def _room(self) -> None:
         """Wait while the live table is full: the queue is where a backlog belongs."""
-        while self._current.raw_bytes >= self._config.flush_bytes and self._sealed is not None:
+        while self._current.raw_bytes >= self._config.flush_bytes and len(self._sealed) == _MOST_SEALED:
             await self._flushed.wait()
 
     async def _admit(self, batch: Batch, hashes: UInt64s) -> None:
@@ -214,20 +227,20 @@ class WriteService:
                     group.superseded += superseded_rows(UUID(source), light, numbers[mine])
 
     def _owner(self, chunk_id: str) -> LiveGroup | None:
-        return next((g for g in (self._sealed, self._current) if g is not None and chunk_id in g.chunks), None)
+        return next((g for g in (*self._sealed, self._current) if chunk_id in g.chunks), None)
 
     async def _follow_catalog(self) -> None:
         """If somebody else has committed (compaction), find again which rows of its files are superseded."""
         if await self._catalog.version() == self._snapshot.version:
             return
         self._snapshot = await self._catalog.snapshot()
-        for group in (self._sealed, self._current):
-            if group is not None and group.suspects:
+        for group in (*self._sealed, self._current):
+            if group.suspects:
                 group.superseded.clear()
                 await self._settle(group, group.suspects)
 
     def _state(self) -> LiveState:
-        groups = [g for g in (self._sealed, self._current) if g is not None]
+        groups = [*self._sealed, self._current]
         return LiveState(
             epoch=self._epoch,
             tail=self._tail.offsets,
@@ -239,20 +252,25 @@ class WriteService:
     async def _publish(self) -> None:
         published = await self._live.publish(self._state())
         mapped = {chunk.id: chunk for chunk in published.chunks}
-        for group in (self._sealed, self._current):
-            if group is not None:
-                group.replace_chunks(mapped)
+        for group in (*self._sealed, self._current):
+            group.replace_chunks(mapped)
 
     # -- from the live table to files -------------------------------------------------------------
 
     async def _flush_on(self) -> None:
-        while True:
-            if self._is_ripe():
-                await self._flush()
-            elif self._read_out and not self._current.ranges:
-                return
-            else:
-                await anyio.sleep(_POLL_S)
+        """Encode one group while another is stored: the one wants the processor, the other the disk."""
+        send, receive = anyio.create_memory_object_stream[_Flush](0)
+        async with receive, anyio.create_task_group() as tasks, send:
+            tasks.start_soon(self._commit_on, receive)
+            while not (self._read_out and not self._current.ranges):
+                if self._is_ripe():
+                    await send.send(await self._seal())
+                else:
+                    await anyio.sleep(_POLL_S)
+
+    async def _commit_on(self, flushes: MemoryObjectReceiveStream[_Flush]) -> None:
+        async for flush in flushes:
+            await self._finish(flush)
 
     def _is_ripe(self) -> bool:
         group = self._current
@@ -261,13 +279,19 @@ class WriteService:
         age = time.monotonic() - group.born
         return self._draining or group.raw_bytes >= self._config.flush_bytes or age >= self._config.flush_age_s
 
-    async def _flush(self) -> None:
+    async def _seal(self) -> _Flush:
         started = time.monotonic()
         async with self._changing:
-            group = self._sealed = self._current
-            self._current = LiveGroup()
-            sealed = group.seal()
-        encoded = await self._store(group, sealed)
+            group, self._current = self._current, LiveGroup()
+            self._sealed.append(group)
+            rows = group.seal()
+        encoded = await to_thread.run_sync(encode_group, self._queue.queue_id, group, rows)
+        self._failpoint("encoded")
+        return _Flush(group, rows, encoded, started)
+
+    async def _finish(self, flush: _Flush) -> None:
+        group, started = flush.group, flush.started
+        encoded = await self._store(flush)
         self._failpoint("stored")
         await self._until_available(lambda: self._commit(group, encoded))
         self._failpoint("committed")
@@ -278,20 +302,19 @@ class WriteService:
         self._meter.count("written_bytes_total", sum(f.file.size for f in encoded.files))
         self._meter.count("written_files_total", len(encoded.files))
 
-    async def _store(self, group: LiveGroup, sealed: SealedRows) -> EncodedGroup:
-        """Encode a group and put its files, under another name where one was abandoned by a writer before us."""
-        for attempt in count():
-            encoded = await to_thread.run_sync(encode_group, self._queue.queue_id, group, sealed, attempt)
-            self._failpoint("encoded")
+    async def _store(self, flush: _Flush) -> EncodedGroup:
+        """Put a group's files, under another name where one was abandoned by a writer before us."""
+        encoded = flush.encoded
+        for attempt in count(1):
             try:
                 await self._until_available(partial(store_files, encoded.files, self._catalog, self._storage))
+                break
             except ConflictError as conflict:
                 if attempt == _ATTEMPTS:
                     raise
                 _log.info("a file of that name was abandoned; taking another", extra={"reason": str(conflict)})
-            else:
-                return encoded
-        raise AssertionError("count() does not end")
+            encoded = await to_thread.run_sync(encode_group, self._queue.queue_id, flush.group, flush.rows, attempt)
+        return encoded
 
     async def _commit(self, group: LiveGroup, encoded: EncodedGroup) -> None:
         letters = await store_letters(group, self._storage)
@@ -312,7 +335,7 @@ class WriteService:
                     self._snapshot = replace(self._snapshot, version=-1)
                     continue
                 self._snapshot = await self._catalog.snapshot()
-                self._sealed = None
+                self._sealed.remove(group)
                 self._flushed.set()
                 self._flushed = anyio.Event()
                 await self._publish()
