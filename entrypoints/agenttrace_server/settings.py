@@ -96,7 +96,7 @@ class QuerySettings(_Section):
 class WriteSettings(_Section):
     """How acknowledged spans become files."""
 
-    flush_bytes: Size = Field(default=96 * 2**20, ge=2**16, description="write files once this much has been received")
+    flush_bytes: Size = Field(default=64 * 2**20, ge=2**16, description="write files once this much has been received")
     flush_age: Duration = Field(default=10.0, gt=0, description="write files once the oldest span has waited this long")
 
     @property
@@ -109,7 +109,7 @@ class CompactSettings(_Section):
     """How small files become large ones."""
 
     interval: Duration = Field(default=1.0, gt=0, description="time between two looks for something to merge")
-    fan_in: int = Field(default=8, ge=2, description="files of one level and window that are merged at once")
+    fan_in: int = Field(default=12, ge=2, description="files of one level and window that are merged at once")
     max_file_bytes: Size = Field(default=2**29, ge=2**20, description="a merged file should not exceed this")
     settle: Duration = Field(default=600.0, ge=0, description="time after a window's end at which its files become one")
     grace: Duration = Field(

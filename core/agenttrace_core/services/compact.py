@@ -48,7 +48,7 @@ class CompactConfig:
         retention: what expires, and is left out of the files that are written again.
     """
 
-    fan_in: int = 8
+    fan_in: int = 12
     max_file_bytes: int = 512 << 20
     settle_s: float = 600.0
     grace_s: float = 300.0

@@ -53,7 +53,6 @@ _log = logging.getLogger(__name__)
 _POLL_S = 0.01
 _RETRY_S = 1.0
 _ATTEMPTS = 5
-_MOST_SEALED = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +70,7 @@ class WriteConfig:
         dedupe_bodies: how many of the newest requests are remembered, to drop those that are sent again.
     """
 
-    flush_bytes: int = 96 << 20
+    flush_bytes: int = 64 << 20
     flush_age_s: float = 10.0
     chunk_bytes: int = 8 << 20
     chunk_interval_s: float = 0.1
@@ -130,7 +129,7 @@ class WriteService:
         self._sealed: list[LiveGroup] = []
         # Held while chunks are added or a flush is committed, so that neither sees half of the other.
         self._changing = anyio.Lock()
-        self._flushed = anyio.Event()
+        self._has_room = anyio.Event()
         self._draining = False
         self._read_out = False
         self._tail: Tail
@@ -189,8 +188,8 @@ class WriteService:
 
     async def _room(self) -> None:
         """Wait while the live table is full: the queue is where a backlog belongs."""
-        while self._current.raw_bytes >= self._config.flush_bytes and len(self._sealed) == _MOST_SEALED:
-            await self._flushed.wait()
+        while self._current.raw_bytes >= self._config.flush_bytes:
+            await self._has_room.wait()
 
     async def _admit(self, batch: Batch, hashes: UInt64s) -> None:
         group = self._current
@@ -285,6 +284,8 @@ class WriteService:
             group, self._current = self._current, LiveGroup()
             self._sealed.append(group)
             rows = group.seal()
+        self._has_room.set()
+        self._has_room = anyio.Event()
         encoded = await to_thread.run_sync(encode_group, self._queue.queue_id, group, rows)
         self._failpoint("encoded")
         return _Flush(group, rows, encoded, started)
@@ -336,8 +337,6 @@ class WriteService:
                     continue
                 self._snapshot = await self._catalog.snapshot()
                 self._sealed.remove(group)
-                self._flushed.set()
-                self._flushed = anyio.Event()
                 await self._publish()
                 return
 
