@@ -13,8 +13,10 @@ import os
 
 _M_TRIM_THRESHOLD = -1
 _M_MMAP_THRESHOLD = -3
+_M_ARENA_MAX = -8
 
-_KEEP_BYTES = 128 << 20
+_KEEP_BYTES = 64 << 20
+_ARENAS = 2  # each keeps what is freed for itself; by default there would be one a thread
 _LARGEST_ON_HEAP_BYTES = 32 << 20  # the most that mallopt(3) accepts
 
 _ENVIRONMENT = {
@@ -31,5 +33,10 @@ def keep_freed_memory() -> bool:
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is None:
         return False
-    taken = mallopt(_M_MMAP_THRESHOLD, _LARGEST_ON_HEAP_BYTES) and mallopt(_M_TRIM_THRESHOLD, _KEEP_BYTES)
-    return bool(taken)
+    wanted = {
+        _M_MMAP_THRESHOLD: _LARGEST_ON_HEAP_BYTES,
+        _M_TRIM_THRESHOLD: _KEEP_BYTES,
+        _M_ARENA_MAX: _ARENAS,
+    }
+    taken = [mallopt(parameter, value) for parameter, value in wanted.items()]
+    return all(taken)
