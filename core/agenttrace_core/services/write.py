@@ -138,7 +138,8 @@ class WriteService:
     async def run(self, on_ready: Callable[[], Awaitable[None]] | None = None) -> None:
         """Write until cancelled, or until ``drain`` is called and all that was in the queue is in files.
 
-        ``on_ready`` is awaited once the live table has been published.
+        ``on_ready`` is awaited once the live table has been published. What was written last is read back
+        after that, and before the first record: a server serves while it remembers, and says that it lags.
 
         Raises:
             ConfigurationError: the queue is not the one that the catalog was fed from, or has lost records.
@@ -147,6 +148,7 @@ class WriteService:
         await self._start()
         if on_ready is not None:
             await on_ready()
+        await recent_identities(self._snapshot, self._storage, self._config.dedupe_reload_spans, self._seen.add)
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(self._read_on)
             tasks.start_soon(self._flush_on)
@@ -161,7 +163,6 @@ class WriteService:
         self._tail = Tail(self._queue, watermarks)
         self._bodies.add(await self._catalog.bodies(self._config.dedupe_bodies))
         self._snapshot = await self._catalog.snapshot()
-        await recent_identities(self._snapshot, self._storage, self._config.dedupe_reload_spans, self._seen.add)
         await self._publish()
 
     # -- from the queue to the live table ---------------------------------------------------------
