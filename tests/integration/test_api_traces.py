@@ -117,6 +117,8 @@ async def test_the_list_is_newest_first_and_its_cursor_stable_while_data_arrives
         rest += [item["trace_id"] for item in page["items"]]
         cursor = page["next_cursor"]
     assert rest == [f"{n:032x}" for n in (4, 3, 2, 1)]
+    again = (await api.get("/api/v1/traces", limit=1, cursor="")).json()
+    assert [item["trace_id"] for item in again["items"]] == [f"{9:032x}"], "an empty cursor is the beginning"
 
 
 async def test_everything_of_a_span_comes_back(api: Api, state: str) -> None:

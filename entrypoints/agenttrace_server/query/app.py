@@ -103,7 +103,7 @@ def _reading(services: ApiServices) -> APIRouter:
         caller: Caller, limit: Annotated[int, Query(ge=1, le=1000)] = 50, cursor: Cursor = None
     ) -> Response:
         """The project's traces, newest first."""
-        return _json(render.trace_list(await read.traces(caller, limit=limit, cursor=cursor)))
+        return _json(render.trace_list(await read.traces(caller, limit=limit, cursor=cursor or None)))
 
     @router.get("/traces/{trace_id}", response_model=models.Trace)
     async def get_trace(
@@ -116,7 +116,7 @@ def _reading(services: ApiServices) -> APIRouter:
         """A trace's spans in order; with ``format=otlp``, the whole trace as one OTLP/JSON request."""
         if format == "otlp":
             return StreamingResponse(await read.trace_otlp(caller, trace_id), media_type="application/json")
-        return _json(render.trace_page(await read.trace(caller, trace_id, limit=limit, cursor=cursor)))
+        return _json(render.trace_page(await read.trace(caller, trace_id, limit=limit, cursor=cursor or None)))
 
     @router.get("/traces/{trace_id}/spans/{span_id}", response_model=models.Span)
     async def get_span(caller: Caller, trace_id: TraceId, span_id: SpanId) -> Response:
@@ -170,7 +170,7 @@ def _letters(services: ApiServices) -> APIRouter:
         caller: Caller, limit: Annotated[int, Query(ge=1, le=1000)] = 50, cursor: Cursor = None
     ) -> Response:
         """What was refused, newest first, and why."""
-        items, next_cursor = await letters.list(caller, limit=limit, before=cursor)
+        items, next_cursor = await letters.list(caller, limit=limit, before=cursor or None)
         return _json(json_text.dumps({"items": [render.letter(x) for x in items], "next_cursor": next_cursor}))
 
     @router.get("/{letter_id}", response_model=models.DeadLetter)
