@@ -109,8 +109,8 @@ class CompactSettings(_Section):
     """How small files become large ones."""
 
     interval: Duration = Field(default=1.0, gt=0, description="time between two looks for something to merge")
-    fan_in: int = Field(default=12, ge=2, description="files of one level and window that are merged at once")
-    max_file_bytes: Size = Field(default=2**29, ge=2**20, description="a merged file should not exceed this")
+    fan_in: int = Field(default=8, ge=2, description="files of one level and window that are merged at once")
+    max_file_bytes: Size = Field(default=2**28, ge=2**20, description="a merged file should not exceed this")
     settle: Duration = Field(default=600.0, ge=0, description="time after a window's end at which its files become one")
     grace: Duration = Field(
         default=300.0, gt=0, description="time for which replaced files stay, longer than any query"

@@ -48,8 +48,8 @@ class CompactConfig:
         retention: what expires, and is left out of the files that are written again.
     """
 
-    fan_in: int = 12
-    max_file_bytes: int = 512 << 20
+    fan_in: int = 8
+    max_file_bytes: int = 256 << 20
     settle_s: float = 600.0
     grace_s: float = 300.0
     interval_s: float = 1.0
