@@ -29,6 +29,7 @@ from agenttrace_core.model.trace import TracePosition
 from agenttrace_core.ports.index import Location, SpanIndex, SqlIndex, View
 from agenttrace_core.schema.keys import trace_id_of
 from agenttrace_core.schema.tables import LIGHT, LOCATION, PAYLOAD, TRACES
+from agenttrace_core.schema.traces import ADDED
 
 Objects = Callable[[Path], FolderObjects]
 
@@ -225,6 +226,8 @@ _spans = st.builds(
     status=st.sampled_from(["unset", "ok", "error"]),
     session_id=st.none() | st.sampled_from(["s1", "s2"]),
     input_tokens=st.none() | st.integers(0, 1 << 40),
+    cost_usd=st.none() | st.decimals(0, 999_999, places=12),
+    counted=st.sampled_from([None, False, True]),
     received_ns=st.integers(0, 3).map(lambda n: BASE_NS + n * _MINUTE_NS),
 )
 
@@ -308,7 +311,7 @@ async def _check_lists(index: SpanIndex, world: World, view: View, project: str)
     assert [trace_id_of(row["trace_hi"], row["trace_lo"]) for row in rows] == wanted[:-1]
     for trace, row in zip(expected, reversed(rows), strict=True):
         assert row["name"] in trace.names
-        for name in ("start_ns", "end_ns", "spans", "errors", "input_tokens", "output_tokens", "has_root"):
+        for name in (*ADDED, "start_ns", "end_ns", "received_ns", "has_root"):
             assert row[name] == getattr(trace, name), name
         assert (row["project"], row["first_row"], row["rows"]) == (project, 0, 0)
 

@@ -18,6 +18,7 @@ import pyarrow.parquet as pq
 
 from agenttrace_core.errors import NotFoundError
 from agenttrace_core.model.segment import FileKind, SegmentFile, Snapshot, StoredObject, Superseded
+from agenttrace_core.model.span import UNENDED
 from agenttrace_core.ports.index import View
 from agenttrace_core.ports.live import LiveChunk, LiveState
 from agenttrace_core.ports.storage import ObjectInfo, ObjectStorage, StorageCapabilities
@@ -251,6 +252,10 @@ class ExpectedTrace:
     errors: int
     input_tokens: int
     output_tokens: int
+    cost_pico_usd: int
+    unpriced: int
+    running: int
+    received_ns: int
     has_root: bool
     names: frozenset[str]
 
@@ -268,6 +273,7 @@ def expected_traces(world: World, project: str) -> list[ExpectedTrace]:
 def _expected(trace_id: str, spans: list[SentSpan], lost: list[SentSpan]) -> ExpectedTrace:
     roots = [span for span in spans if span.light["parent_span_id"] is None]
     earliest = min(span.placed_ns for span in roots or spans)
+    counted = [span for span in spans if span.light["counted"]]
     identities = {span.identity for span in roots or spans if span.placed_ns == earliest}
     return ExpectedTrace(
         trace_id=trace_id,
@@ -275,12 +281,20 @@ def _expected(trace_id: str, spans: list[SentSpan], lost: list[SentSpan]) -> Exp
         end_ns=max(span.end_ns for span in spans),
         spans=len(spans),
         errors=sum(span.light["status"] == "error" for span in spans),
-        input_tokens=sum(span.light["input_tokens"] or 0 for span in spans),
-        output_tokens=sum(span.light["output_tokens"] or 0 for span in spans),
+        input_tokens=sum(span.light["input_tokens"] or 0 for span in counted),
+        output_tokens=sum(span.light["output_tokens"] or 0 for span in counted),
+        cost_pico_usd=sum(int((span.light["cost_usd"] or 0) * 10**12) for span in counted),
+        unpriced=sum(_has_tokens(span) and span.light["cost_usd"] is None for span in counted),
+        running=sum(span.light["quality"] & int(UNENDED) != 0 for span in spans),
+        received_ns=max(span.light["received_ns"] for span in spans),
         has_root=bool(roots),
         # Until compaction a superseded version may still lend its name.
         names=frozenset(span.light["name"] for span in (*spans, *lost) if span.identity in identities),
     )
+
+
+def _has_tokens(span: SentSpan) -> bool:
+    return not (span.light["input_tokens"] is None and span.light["output_tokens"] is None)
 
 
 def rows_of(lights: Sequence[Mapping[str, Any]]) -> pa.Table:
@@ -298,8 +312,12 @@ def light_row(**values: Any) -> dict[str, Any]:
     defaults |= {
         "project": "default", "trace_id": TRACE_ID, "span_id": "1".zfill(16), "name": "span", "kind": "internal",
         "status": "unset", "quality": 0, "start_ns": BASE_NS, "duration_ns": 1_000, "received_ns": BASE_NS,
+        "more_attributes": False,
     }  # fmt: skip
-    return defaults | values
+    row = defaults | values
+    if "counted" not in values and not (row["input_tokens"] is None and row["output_tokens"] is None):
+        row["counted"] = True
+    return row
 
 
 def _without(rows: pa.Table, dead: Iterable[int]) -> pa.Table:

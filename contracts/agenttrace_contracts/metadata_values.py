@@ -51,7 +51,8 @@ def replaced_rows(file_id: UUID, rows: Sequence[int], project: str = "p0") -> Su
 
 _NO_SUMS = {
     "trace_hi": 1, "trace_lo": 2, "first_row": 0, "rows": 0, "end_ns": 0, "errors": 0, "input_tokens": 0,
-    "output_tokens": 0, "has_root": False, "name": "", "named_ns": 0,
+    "output_tokens": 0, "cost_pico_usd": 0, "unpriced": 0, "running": 0, "received_ns": 0, "has_root": False,
+    "name": "", "named_ns": 0,
 }  # fmt: skip
 
 

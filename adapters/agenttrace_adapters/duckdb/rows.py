@@ -90,7 +90,10 @@ class ParquetRows:
         if group not in self._constants:
             head = self._footer.row_group(group)
             found: dict[str, pa.Scalar] = {}
+            # Flat columns come first, and have the numbers that they have in the file.
             for i, field in enumerate(self._schema):
+                if pa.types.is_nested(field.type):
+                    break
                 value = _only_value(head.column(i).statistics, head.num_rows)
                 if value is not _VARIES:
                     found[field.name] = pa.scalar(value, field.type)

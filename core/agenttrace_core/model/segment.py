@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from uuid import UUID, uuid5
 
-SEGMENT_FORMAT = 1
+SEGMENT_FORMAT = 2
 """Version of the files' schemas; part of every file id."""
 
 WINDOW_NS = 3_600_000_000_000

@@ -19,3 +19,9 @@ class Quality(IntFlag):
     UNKNOWN_STATUS = 64
     BAD_PARENT = 128
     """The parent's id has a wrong length: the span is shown as a root."""
+    RUNNING = 256
+    """Sent at its start, marked as not over: an end that it names does not count."""
+
+
+UNENDED = Quality.NO_END | Quality.RUNNING
+"""Of a span that has one of these, no end is known: it runs, or nobody has heard of its end."""

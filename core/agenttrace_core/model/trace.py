@@ -10,7 +10,9 @@ class TraceSummary:
     """Exact sums over the spans of a trace, each counted once.
 
     Times are nanoseconds since the epoch. ``name`` and ``service`` are the root's, or where no
-    root has come (``has_root`` false), the earliest span's. Tokens are sums over all spans.
+    root has come (``has_root`` false), the earliest span's. Tokens and cost (1e-12 US dollars) are sums over
+    the spans that count; ``unpriced`` is how many of those have tokens and no cost. ``running`` spans have not
+    ended. ``received_ns`` is when the latest span came.
     """
 
     trace_id: str
@@ -22,6 +24,10 @@ class TraceSummary:
     errors: int
     input_tokens: int
     output_tokens: int
+    cost_pico_usd: int
+    unpriced: int
+    running: int
+    received_ns: int
     has_root: bool
     session_id: str | None
     user_id: str | None

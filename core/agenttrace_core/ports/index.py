@@ -9,6 +9,7 @@ from typing import Protocol, runtime_checkable
 
 import pyarrow as pa
 
+from agenttrace_core.model.algebra import Aggregation, Selection, TraceSearch
 from agenttrace_core.model.segment import Snapshot
 from agenttrace_core.model.trace import TracePosition
 from agenttrace_core.ports.adapter import Adapter
@@ -99,4 +100,43 @@ class SqlIndex(Protocol):
 
         Raises:
             InvalidInputError: the engine refuses the statement.
+        """
+
+
+@runtime_checkable
+class SpanQueries(Protocol):
+    """The ability of an index to answer questions of ``agenttrace_core.model.algebra`` over one project of a view.
+
+    Superseded and dead rows are never seen. Answers do not depend on what is in files and what is live, nor on
+    how files have been merged.
+    """
+
+    @abstractmethod
+    async def search(self, view: View, project: str, search: TraceSearch) -> pa.Table:
+        """Return traces in the order asked, one row each, in the ``TRACES`` schema with sums over all of the view.
+
+        Raises:
+            InvalidInputError: a regular expression is none.
+        """
+
+    @abstractmethod
+    async def spans(
+        self, view: View, project: str, selection: Selection, *, limit: int, after: tuple[int, str, str] | None = None
+    ) -> pa.Table:
+        """Return light rows (``LIGHT`` and ``LOCATION``), newest first by (start, trace id, span id).
+
+        ``after`` is the place of the last row of the page before.
+
+        Raises:
+            InvalidInputError: a regular expression is none.
+        """
+
+    @abstractmethod
+    async def aggregate(self, view: View, project: str, aggregation: Aggregation) -> pa.Table:
+        """Return a row a group: ``bucket_ns`` (if asked), ``dim0`` … (text), ``other``, and a column a measure.
+
+        Counts and tokens are int64, costs ``decimal128(38, 12)``, percentiles and rates float64.
+
+        Raises:
+            InvalidInputError: a regular expression is none, or there are too many groups without ``top``.
         """

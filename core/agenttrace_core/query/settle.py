@@ -14,7 +14,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from agenttrace_core.model.span import Quality
+from agenttrace_core.model.span import UNENDED
 from agenttrace_core.schema.arrays import Bools, Int64s, UInt64s, numbers, whole
 from agenttrace_core.schema.keys import words_of_hex
 
@@ -97,7 +97,7 @@ def _winners(rows: pa.Table, ids: list[np.ndarray[Any, Any]]) -> Bools:
     start = whole(rows["start_ns"])
     has_start = np.asarray(start.is_valid())
     identity = [*ids, _ranks(rows, "kind"), _ranks(rows, "service"), has_start, start.fill_null(0).to_numpy()]
-    has_end = (numbers(rows, "quality") & np.uint16(Quality.NO_END)) == 0
+    has_end = (numbers(rows, "quality") & np.uint16(UNENDED)) == 0
     # Within an identity starts are equal, so that the later end is the longer duration.
     duration = whole(rows["duration_ns"]).fill_null(np.iinfo(np.int64).min).to_numpy()
     arrival = [numbers(rows, name) for name in ("received_ns", "partition", "offset", "position")]

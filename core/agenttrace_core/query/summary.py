@@ -6,13 +6,16 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from agenttrace_core.model.span import UNENDED
 from agenttrace_core.model.trace import TraceSummary
 from agenttrace_core.query.settle import effective_start
+from agenttrace_core.schema.arrays import numbers
 from agenttrace_core.schema.keys import trace_id_of
+from agenttrace_core.schema.usage import Usage
 
 _COLUMNS = (
     "trace_hi", "trace_lo", "name", "service", "start_ns", "end_ns", "spans", "errors", "input_tokens",
-    "output_tokens", "has_root", "session_id", "user_id",
+    "output_tokens", "cost_pico_usd", "unpriced", "running", "received_ns", "has_root", "session_id", "user_id",
 )  # fmt: skip
 
 _ERROR = pa.scalar("error", pa.string())
@@ -35,6 +38,7 @@ def summary_of(rows: pa.Table) -> TraceSummary:
     end = start + np.minimum(duration, np.iinfo(np.int64).max - np.maximum(start, 0))
     roots = np.flatnonzero(np.asarray(rows["parent_span_id"].is_null()))
     speaker = int(roots[0]) if len(roots) else 0
+    usage = Usage.of(rows)
     return TraceSummary(
         trace_id=rows["trace_id"][0].as_py(),
         name=rows["name"][speaker].as_py(),
@@ -43,16 +47,16 @@ def summary_of(rows: pa.Table) -> TraceSummary:
         end_ns=int(end.max()),
         spans=len(rows),
         errors=int(np.count_nonzero(np.asarray(pc.equal(rows["status"], _ERROR)))),
-        input_tokens=_total(rows["input_tokens"]),
-        output_tokens=_total(rows["output_tokens"]),
+        input_tokens=int(usage.input_tokens.sum()),
+        output_tokens=int(usage.output_tokens.sum()),
+        cost_pico_usd=int(usage.cost_pico_usd.sum()),
+        unpriced=int(usage.unpriced.sum()),
+        running=int(np.count_nonzero(numbers(rows, "quality") & np.uint16(UNENDED))),
+        received_ns=int(numbers(rows, "received_ns").max()),
         has_root=len(roots) > 0,
         session_id=_first_said(rows["session_id"], speaker),
         user_id=_first_said(rows["user_id"], speaker),
     )
-
-
-def _total(column: pa.ChunkedArray) -> int:
-    return pc.sum(column).as_py() or 0
 
 
 def _first_said(column: pa.ChunkedArray, speaker: int) -> str | None:

@@ -11,8 +11,8 @@ import pyarrow as pa
 from agenttrace_core.schema.arrays import Bools, Int64s, numbers
 from agenttrace_core.schema.keys import trace_id_of
 from agenttrace_core.schema.tables import TRACES
+from agenttrace_core.schema.traces import ADDED
 
-_ADDED = ("spans", "errors", "input_tokens", "output_tokens")
 _MOST, _LEAST = np.iinfo(np.int64).max, np.iinfo(np.int64).min
 
 
@@ -40,9 +40,10 @@ def merge_sums(tables: Sequence[pa.Table]) -> pa.Table:
     columns: dict[str, Any] = {
         "start_ns": np.minimum.reduceat(np.where(told, start, _MOST)[order], first),
         "end_ns": np.maximum.reduceat(np.where(told, end, _LEAST)[order], first),
+        "received_ns": np.maximum.reduceat(np.where(told, numbers(ledger, "received_ns"), _LEAST)[order], first),
         "has_root": ~silent[speaker],
     }
-    for name in _ADDED:
+    for name in ADDED:
         columns[name] = np.add.reduceat(numbers(ledger, name)[order], first)
     for name in ("session_id", "user_id"):
         columns[name] = _first_said(ledger[name].chunk(0), (late, named, silent, lo, hi), speaker)

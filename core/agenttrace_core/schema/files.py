@@ -36,12 +36,15 @@ _GROUPS_AT_ONCE = 8
 
 _SHARED_VALUES = [
     "project", "name", "kind", "service", "scope", "status", "status_message", "operation", "provider", "model",
-    "agent", "tool", "session_id", "user_id", "received_ns", "partition", "offset", "quality",
+    "agent", "tool", "session_id", "user_id", "received_ns", "partition", "offset", "quality", "error_type",
+    "error_group", "environment", "version", "prompt", "prompt_version", "context_agent", "context_session_id",
+    "context_user_id", "tags.list.element", "attributes.key_value.key", "attributes.key_value.value",
 ]  # fmt: skip
 _ENCODINGS = {
     "trace_id": "DELTA_BYTE_ARRAY", "parent_span_id": "DELTA_BYTE_ARRAY", "span_id": "PLAIN",
     "start_ns": "DELTA_BINARY_PACKED", "duration_ns": "PLAIN", "position": "PLAIN",
-    "input_tokens": "PLAIN", "output_tokens": "PLAIN",
+    "input_tokens": "PLAIN", "output_tokens": "PLAIN", "cost_usd": "PLAIN", "given_cost_usd": "PLAIN",
+    "input_preview": "PLAIN", "output_preview": "PLAIN", "context_ref": "PLAIN",
 }  # fmt: skip
 
 
@@ -112,6 +115,7 @@ class SpansFileWriter:
         self._light = pq.ParquetWriter(
             self._light_sink.stream, LIGHT, compression="zstd", compression_level=_LIGHT_LEVEL,
             use_dictionary=_SHARED_VALUES, column_encoding=_ENCODINGS, store_schema=False,
+            store_decimal_as_integer=True,
         )  # fmt: skip
         self._payload = pq.ParquetWriter(
             self._payload_sink.stream, PAYLOAD, compression="zstd", compression_level=compression_level,

@@ -10,6 +10,9 @@ from __future__ import annotations
 
 import pyarrow as pa
 
+MONEY = pa.decimal128(18, 12)
+"""US dollars, exactly. In memory and in sums also as ``*_pico_usd``: integers of 1e-12 dollars."""
+
 LIGHT = pa.schema(
     [
         pa.field("project", pa.string(), nullable=False),
@@ -34,12 +37,42 @@ LIGHT = pa.schema(
         pa.field("user_id", pa.string()),
         pa.field("input_tokens", pa.int64()),
         pa.field("output_tokens", pa.int64()),
+        pa.field("cache_read_tokens", pa.int64()),  # a part of input_tokens
+        pa.field("cache_write_tokens", pa.int64()),  # a part of input_tokens
+        pa.field("reasoning_tokens", pa.int64()),  # a part of output_tokens
+        pa.field("input_audio_tokens", pa.int64()),  # a part of input_tokens
+        pa.field("output_audio_tokens", pa.int64()),  # a part of output_tokens
+        pa.field("cost_usd", MONEY),  # from the price at the span's start; null where the model has no known price
+        pa.field("given_cost_usd", MONEY),  # what the sender says that it cost
+        pa.field("counted", pa.bool_()),  # whether tokens and costs count in sums; null where the span has none
+        pa.field("time_to_first_chunk_ns", pa.int64()),
+        pa.field("input_preview", pa.string()),  # the first 200 characters
+        pa.field("output_preview", pa.string()),
+        pa.field("error_type", pa.string()),  # error.type, else the type of the span's exception
+        pa.field("error_group", pa.string()),  # its message, with what varies taken out; at most 200 characters
+        pa.field("environment", pa.string()),  # deployment.environment.name
+        pa.field("version", pa.string()),  # of the application: service.version, or its release
+        pa.field("prompt", pa.string()),  # gen_ai.prompt.name
+        pa.field("prompt_version", pa.string()),
+        # What a span says itself, else its nearest ancestor. Ancestors that were not there when the
+        # row was written are sought from context_ref on, which is null where nothing is left to seek.
+        pa.field("context_agent", pa.string()),
+        pa.field("context_session_id", pa.string()),
+        pa.field("context_user_id", pa.string()),
+        pa.field("context_ref", pa.string()),  # 16 hex digits: the nearest ancestor that was not there
         pa.field("received_ns", pa.int64(), nullable=False),
         pa.field("partition", pa.int32(), nullable=False),
         pa.field("offset", pa.int64(), nullable=False),  # of the record that brought the span
         pa.field("position", pa.int32(), nullable=False),  # of the span in its record, from 0
+        pa.field("more_attributes", pa.bool_(), nullable=False),  # some are in the payload alone
+        pa.field("tags", pa.list_(pa.string())),
+        # All others of at most 256 bytes, as text; of the resource with the prefix "resource.".
+        pa.field("attributes", pa.map_(pa.string(), pa.string())),
     ]
 )
+
+NESTED = ("tags", "attributes")
+"""The columns of ``LIGHT`` that are not flat. They come last, so that those before them are numbered as in a file."""
 
 PAYLOAD = pa.schema(
     [
@@ -69,6 +102,10 @@ TRACES = pa.schema(
         pa.field("errors", pa.int32(), nullable=False),
         pa.field("input_tokens", pa.int64(), nullable=False),
         pa.field("output_tokens", pa.int64(), nullable=False),
+        pa.field("cost_pico_usd", pa.int64(), nullable=False),  # of counted spans, like the tokens
+        pa.field("unpriced", pa.int32(), nullable=False),  # counted spans that have tokens and no cost
+        pa.field("running", pa.int32(), nullable=False),  # spans that have not ended, see Quality
+        pa.field("received_ns", pa.int64(), nullable=False),  # the latest
         pa.field("has_root", pa.bool_(), nullable=False),
         pa.field("name", pa.string(), nullable=False),  # the root's, else the earliest span's
         pa.field("named_ns", pa.int64(), nullable=False),  # start of the same span: the earliest one's name counts

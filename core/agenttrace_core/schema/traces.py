@@ -10,15 +10,20 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from agenttrace_core.model.segment import WINDOW_NS
-from agenttrace_core.model.span import Quality
-from agenttrace_core.schema.arrays import Int64s, UInt64s, whole
+from agenttrace_core.model.span import UNENDED, Quality
+from agenttrace_core.schema.arrays import Int64s, UInt64s, numbers, whole
 from agenttrace_core.schema.keys import words_of_hex
 from agenttrace_core.schema.tables import TRACES
+from agenttrace_core.schema.usage import Usage
 
 _SUMMED = [
     "parent_span_id", "name", "service", "duration_ns", "status", "session_id", "user_id",
-    "input_tokens", "output_tokens",
+    "input_tokens", "output_tokens", "cost_usd", "counted", "quality", "received_ns",
 ]  # fmt: skip
+
+ADDED = ("spans", "errors", "input_tokens", "output_tokens", "cost_pico_usd", "unpriced", "running")
+"""The columns of ``TRACES`` that add up, and are negative in corrections."""
+
 _NO_SPAN = np.iinfo(np.int64).max
 _ERROR = pa.scalar("error", pa.string())
 _UNPLACED = np.uint16(Quality.NO_START | Quality.ABSURD_START)
@@ -95,6 +100,8 @@ def sums_of_ordered(rows: pa.Table, keys: RowKeys) -> pa.Table:
     # Sums of two int64 times may leave int64; the year 2262 is as far as a file knows.
     end = keys.start + np.minimum(duration, np.iinfo(np.int64).max - np.maximum(keys.start, 0))
     errors = np.asarray(pc.equal(whole(rows["status"]), _ERROR)).astype(np.int32)
+    running = ((numbers(rows, "quality") & np.uint16(UNENDED)) != 0).astype(np.int32)
+    usage = Usage.of(rows)
     named = pa.array(speaker)
     columns = {
         "project": pa.array(keys.projects, pa.string()).take(pa.array(keys.project[first])),
@@ -106,8 +113,12 @@ def sums_of_ordered(rows: pa.Table, keys: RowKeys) -> pa.Table:
         "end_ns": pa.array(np.maximum.reduceat(end, first)),
         "spans": pa.array(np.diff(first, append=len(rows)).astype(np.int32)),
         "errors": pa.array(np.add.reduceat(errors, first)),
-        "input_tokens": _sum(rows["input_tokens"], first),
-        "output_tokens": _sum(rows["output_tokens"], first),
+        "input_tokens": pa.array(np.add.reduceat(usage.input_tokens, first)),
+        "output_tokens": pa.array(np.add.reduceat(usage.output_tokens, first)),
+        "cost_pico_usd": pa.array(np.add.reduceat(usage.cost_pico_usd, first)),
+        "unpriced": pa.array(np.add.reduceat(usage.unpriced.astype(np.int32), first)),
+        "running": pa.array(np.add.reduceat(running, first)),
+        "received_ns": pa.array(np.maximum.reduceat(numbers(rows, "received_ns"), first)),
         "has_root": pa.array(has_root),
         "name": whole(rows["name"]).take(named),
         "named_ns": pa.array(keys.start[speaker]),
@@ -120,9 +131,8 @@ def sums_of_ordered(rows: pa.Table, keys: RowKeys) -> pa.Table:
 
 def negated(sums: pa.Table) -> pa.Table:
     """Return a table of ``TRACES`` that takes the sums of ``sums`` back: counts and tokens with the other sign."""
-    signed = ("spans", "errors", "input_tokens", "output_tokens")
     zeros = pa.array(np.zeros(len(sums), np.uint32))
-    return _with(sums, first_row=zeros, rows=zeros, **{name: pc.negate(whole(sums[name])) for name in signed})
+    return _with(sums, first_row=zeros, rows=zeros, **{name: pc.negate(whole(sums[name])) for name in ADDED})
 
 
 def _speakers(rows: pa.Table, first: Int64s) -> tuple[Int64s, np.ndarray[Any, np.dtype[np.bool_]]]:
@@ -140,10 +150,6 @@ def _first_said(column: pa.ChunkedArray, first: Int64s, named: pa.Array) -> pa.A
         return pa.nulls(len(first), values.type)
     said = np.minimum.reduceat(np.where(np.asarray(values.is_valid()), np.arange(len(values)), _NO_SPAN), first)
     return pc.coalesce(values.take(named), values.take(pa.array(said, mask=said == _NO_SPAN)))
-
-
-def _sum(column: pa.ChunkedArray, first: Int64s) -> pa.Array:
-    return pa.array(np.add.reduceat(whole(column).fill_null(0).to_numpy(), first))
 
 
 def _changes(*keys: np.ndarray[Any, Any]) -> Int64s:

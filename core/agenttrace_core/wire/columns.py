@@ -57,6 +57,7 @@ def decode_records(records: Sequence[Record]) -> pa.Table:
         raise CorruptionError("a queued request has other spans as columns than as slices")
     arrival = _arrival(records, light.record_of_span())
     columns = arrival | _light_columns(light, arrival["received_ns"]) | _payload_columns(sliced)
+    columns |= {f.name: pa.nulls(len(light.spans), f.type) for f in ROWS if f.name not in columns}
     return pa.table([columns[field.name] for field in ROWS], schema=ROWS)
 
 
@@ -125,6 +126,11 @@ def _light_columns(light: _Levels, received: pa.Array) -> dict[str, pa.Array]:
     )
     columns |= promote(Attributes.of(spans.field("attributes")), len(spans), quality)
     columns["service"] = _services(light, quality)
+    columns["counted"] = pc.if_else(
+        pc.or_(columns["input_tokens"].is_valid(), columns["output_tokens"].is_valid()),
+        pa.scalar(True), pa.scalar(None, pa.bool_()),
+    )  # fmt: skip
+    columns["more_attributes"] = pa.repeat(pa.scalar(True), len(spans))
     columns["quality"] = pa.array(quality)
     return columns
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field
+
+Money = Annotated[str, Field(pattern=r"^-?[0-9]+\.[0-9]{12}$", description="US dollars, a decimal with 12 places.")]
 
 
 class _Model(BaseModel):
@@ -44,6 +46,10 @@ class Summary(_Model):
     errors: int
     input_tokens: int
     output_tokens: int
+    cost_usd: Money
+    unpriced: int = Field(description="Spans that count, have tokens, and no cost: their model has no known price.")
+    running: int = Field(description="Spans that have not ended.")
+    received_ns: int = Field(description="When the latest span came.")
     has_root: bool
     session_id: str | None
     user_id: str | None
@@ -78,6 +84,24 @@ class LightFields(_Model):
     user_id: str | None
     input_tokens: int | None
     output_tokens: int | None
+    cache_read_tokens: int | None
+    cache_write_tokens: int | None
+    reasoning_tokens: int | None
+    input_audio_tokens: int | None
+    output_audio_tokens: int | None
+    cost_usd: Money | None = Field(description="By the model's price at the span's start; null if that is not known.")
+    given_cost_usd: Money | None = Field(description="What the sender says that it cost.")
+    counted: bool | None = Field(description="Whether its tokens and cost count in sums; null if it has none.")
+    time_to_first_chunk_ns: int | None
+    input_preview: str | None
+    output_preview: str | None
+    error_type: str | None
+    error_group: str | None
+    environment: str | None
+    version: str | None
+    prompt: str | None
+    prompt_version: str | None
+    tags: list[str] | None
     quality: list[str] = Field(description="What is odd about the span, such as no_end or bad_utf8.")
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from decimal import Decimal
 from functools import lru_cache
 from typing import Any
 
@@ -22,9 +23,13 @@ from agenttrace_server.query.sending import Sent
 LIGHT_FIELDS = (
     "span_id", "parent_span_id", "name", "kind", "service", "scope", "start_ns", "duration_ns", "status",
     "status_message", "operation", "provider", "model", "agent", "tool", "session_id", "user_id", "input_tokens",
-    "output_tokens",
+    "output_tokens", "cache_read_tokens", "cache_write_tokens", "reasoning_tokens", "input_audio_tokens",
+    "output_audio_tokens", "cost_usd", "given_cost_usd", "counted", "time_to_first_chunk_ns", "input_preview",
+    "output_preview", "error_type", "error_group", "environment", "version", "prompt", "prompt_version", "tags",
 )  # fmt: skip
 """What a light row shows, of the columns of the same name."""
+
+_MONEY = frozenset({"cost_usd", "given_cost_usd"})
 
 
 def trace_list(page: TraceList) -> bytes:
@@ -50,7 +55,7 @@ def light_rows(spans: pa.Table) -> list[dict[str, Any]]:
     """Rows of a trace, or of the live tail (then with the trace's id in place of ``orphan``)."""
     extra = "orphan" if "orphan" in spans.column_names else "trace_id"
     names = (*LIGHT_FIELDS, "quality", extra)
-    columns = [spans[name].to_pylist() for name in LIGHT_FIELDS]
+    columns = [_shown(name, spans[name]) for name in LIGHT_FIELDS]
     columns += [[quality(bits) for bits in spans["quality"].to_pylist()], spans[extra].to_pylist()]
     return [dict(zip(names, values, strict=True)) for values in zip(*columns, strict=True)]
 
@@ -106,7 +111,14 @@ def letter(given: DeadLetter) -> dict[str, Any]:
 
 def summary(given: TraceSummary) -> dict[str, Any]:
     """What a list says of a trace."""
-    return {**asdict(given), "duration_ns": given.duration_ns}
+    told = asdict(given)
+    cost = money(Decimal(told.pop("cost_pico_usd")).scaleb(-12))
+    return {**told, "cost_usd": cost, "duration_ns": given.duration_ns}
+
+
+def money(amount: Decimal | None) -> str | None:
+    """Write an amount of dollars with all of its 12 places, never as a binary float."""
+    return None if amount is None else f"{amount:.12f}"
 
 
 def lag(given: Lag) -> dict[str, Any]:
@@ -125,11 +137,16 @@ def quality(bits: int) -> list[str]:
     return [flag.name.lower() for flag in Quality(bits) if flag.name]
 
 
+def _shown(name: str, column: pa.ChunkedArray) -> list[Any]:
+    values: list[Any] = column.to_pylist()
+    return [money(value) for value in values] if name in _MONEY else values
+
+
 def _span_detail(detail: SpanDetail) -> dict[str, Any]:
     light, span = detail.light, detail.span
     return {
         "trace_id": light["trace_id"],
-        **{name: light[name] for name in LIGHT_FIELDS},
+        **{name: money(light[name]) if name in _MONEY else light[name] for name in LIGHT_FIELDS},
         "end_ns": _number(span.get("endTimeUnixNano")) or None,
         "received_ns": light["received_ns"],
         "quality": quality(light["quality"]),
