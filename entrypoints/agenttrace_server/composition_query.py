@@ -13,8 +13,9 @@ from agenttrace_server.composition import CURSOR_SECRET, RECEIPT_SECRET, Opened
 from agenttrace_server.composition_ingest import authenticator, door_config, ingest_service
 from agenttrace_server.composition_meter import figures
 from agenttrace_server.composition_place import Place
-from agenttrace_server.query.app import ApiServices, make_api_app
+from agenttrace_server.query.app import make_api_app
 from agenttrace_server.query.serve import serve
+from agenttrace_server.query.services import ApiServices
 from agenttrace_server.settings import Settings
 from agenttrace_server.supervisor import parts_ready
 from agenttrace_server.supervisor_sockets import listen

@@ -28,8 +28,9 @@ from agenttrace_core.services.write import WriteConfig, WriteService
 from agenttrace_server.auth import Authenticator
 from agenttrace_server.ingestion.config import DoorConfig
 from agenttrace_server.ingestion.metrics import DoorMetrics
-from agenttrace_server.query.app import ApiServices, make_api_app
+from agenttrace_server.query.app import make_api_app
 from agenttrace_server.query.serve import serve
+from agenttrace_server.query.services import ApiServices
 
 KEYS = {"red": "key-of-red", "blue": "key-of-blue"}
 LATER = WriteConfig(flush_age_s=3600, chunk_interval_s=0.01)

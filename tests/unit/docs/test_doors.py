@@ -8,7 +8,8 @@ from typing import Any, cast
 
 from agenttrace_server.auth import Authenticator
 from agenttrace_server.ingestion.config import DoorConfig
-from agenttrace_server.query.app import ApiServices, make_api_app
+from agenttrace_server.query.app import make_api_app
+from agenttrace_server.query.services import ApiServices
 from tests.unit.docs.pages import TREE
 
 REFERENCE = (TREE / "docs" / "api-reference.md").read_text(encoding="utf-8")

@@ -1,0 +1,35 @@
+"""What all answers share: errors, money, and whether all that was acknowledged is in them."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field
+
+Money = Annotated[str, Field(pattern=r"^-?[0-9]+\.[0-9]{12}$", description="US dollars, a decimal with 12 places.")]
+
+
+class Model(BaseModel):
+    """An object of the API. It says all of its fields, and has no others."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+class ErrorDetail(Model):
+    """``kind`` is stable across releases; ``message`` is for people."""
+
+    kind: str
+    message: str
+
+
+class Error(Model):
+    """The body of every answer that is no success."""
+
+    error: ErrorDetail
+
+
+class Partial(Model):
+    """``partial`` says that something acknowledged was not readable yet; ``lag_bytes`` how much of the log."""
+
+    partial: bool = False
+    lag_bytes: int | None = 0

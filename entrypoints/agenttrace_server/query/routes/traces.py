@@ -1,0 +1,49 @@
+"""``/api/v1/traces``: lists of traces, one trace, one span."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import APIRouter, Query
+from fastapi.responses import Response, StreamingResponse
+
+from agenttrace_server.query import models, render
+from agenttrace_server.query.parameters import Caller, Cursor, Limit, SpanId, TraceId, json_response
+from agenttrace_server.query.services import ApiServices
+
+
+def router(services: ApiServices) -> APIRouter:
+    """Return the routes."""
+    routes = APIRouter(prefix="/api/v1", tags=["traces"])
+
+    @routes.get("/traces", response_model=models.TraceListing)
+    async def list_traces(caller: Caller, limit: Limit = 50, cursor: Cursor = None) -> Response:
+        """The project's traces, newest first."""
+        return json_response(render.trace_list(await services.read.traces(caller, limit=limit, cursor=cursor or None)))
+
+    @routes.get("/traces/{trace_id}", response_model=models.Trace)
+    async def get_trace(
+        caller: Caller,
+        trace_id: TraceId,
+        limit: Annotated[int, Query(ge=1, le=10_000)] = 1000,
+        cursor: Cursor = None,
+        format: Annotated[str | None, Query(pattern="^(light|otlp)$")] = None,  # noqa: A002 - the parameter's name
+    ) -> Response:
+        """A trace's spans in order; with ``format=otlp``, the whole trace as one OTLP/JSON request."""
+        if format == "otlp":
+            whole = await services.read.trace_otlp(caller, trace_id)
+            return StreamingResponse(whole, media_type="application/json")
+        page = await services.read.trace(caller, trace_id, limit=limit, cursor=cursor or None)
+        return json_response(render.trace_page(page))
+
+    @routes.get("/traces/{trace_id}/spans/{span_id}", response_model=models.Span)
+    async def get_span(caller: Caller, trace_id: TraceId, span_id: SpanId) -> Response:
+        """Everything of a span."""
+        return json_response(render.span_details(await services.read.span(caller, trace_id, span_id)))
+
+    @routes.get("/export", response_class=StreamingResponse)
+    async def export(caller: Caller) -> StreamingResponse:
+        """All traces as OTLP/JSON requests, one trace a line, as of the moment of the request."""
+        return StreamingResponse(services.read.export(caller), media_type="application/x-ndjson")
+
+    return routes
