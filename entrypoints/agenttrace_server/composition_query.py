@@ -37,6 +37,7 @@ async def run_query(settings: Settings, place: Place) -> None:
             live,
             receipt_key=await catalog.secret(RECEIPT_SECRET),
             cursor_key=await catalog.secret(CURSOR_SECRET),
+            broken_after_s=settings.query.broken_after,
         )
 
         async def parts() -> Mapping[str, bool]:

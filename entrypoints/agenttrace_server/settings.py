@@ -91,6 +91,9 @@ class QuerySettings(_Section):
 
     host: str = Field(default="127.0.0.1", description="address on which the API is served")
     port: Port = Field(default=8000, description="port of the API; 0 takes a free one")
+    broken_after: Duration = Field(
+        default=600.0, gt=0, description="silence after which a trace whose root has not come counts as broken"
+    )
 
 
 class WriteSettings(_Section):

@@ -3,6 +3,34 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import StrEnum
+
+
+class TraceState(StrEnum):
+    """How far a trace has come."""
+
+    RUNNING = "running"
+    """A span of it has not ended; or its root has not come, and something came a short while ago."""
+    COMPLETE = "complete"
+    """Its root has ended, and so has everything below."""
+    BROKEN = "broken"
+    """Nothing of it runs, no root has come, and nothing came for as long as ``AsOf`` allows."""
+
+
+@dataclass(frozen=True, slots=True)
+class AsOf:
+    """The moment that an answer is of, and the silence after which a trace without a root counts as broken."""
+
+    now_ns: int
+    broken_after_ns: int = 600 * 10**9
+
+    def state(self, *, running: int, has_root: bool, received_ns: int) -> TraceState:
+        """Judge a trace by its unended spans, whether a root of it came, and when its latest span came."""
+        if running > 0:
+            return TraceState.RUNNING
+        if has_root:
+            return TraceState.COMPLETE
+        return TraceState.BROKEN if self.now_ns - received_ns > self.broken_after_ns else TraceState.RUNNING
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +64,15 @@ class TraceSummary:
     def duration_ns(self) -> int:
         """From the first start to the last end."""
         return self.end_ns - self.start_ns
+
+    @property
+    def status(self) -> str:
+        """``error`` if a span of it has failed, else ``ok``."""
+        return "error" if self.errors else "ok"
+
+    def state(self, as_of: AsOf) -> TraceState:
+        """Whether it was running, complete or broken at that moment."""
+        return as_of.state(running=self.running, has_root=self.has_root, received_ns=self.received_ns)
 
 
 @dataclass(frozen=True, slots=True, order=True)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+import time
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,7 +15,7 @@ from agenttrace_core.errors import InvalidInputError, NotFoundError
 from agenttrace_core.model.ids import parse_span_id, parse_trace_id
 from agenttrace_core.model.principal import Principal
 from agenttrace_core.model.receipt import Receipt
-from agenttrace_core.model.trace import TracePosition, TraceSummary
+from agenttrace_core.model.trace import AsOf, TracePosition, TraceSummary
 from agenttrace_core.ports.index import SpanIndex, View
 from agenttrace_core.ports.live import LiveChunk, LiveTable
 from agenttrace_core.query.cursor import Cursors
@@ -48,6 +49,7 @@ class TraceList:
     items: tuple[TraceSummary, ...]
     next_cursor: str | None
     lag: Lag
+    as_of: AsOf
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +64,7 @@ class TracePage:
     spans: pa.Table
     next_cursor: str | None
     lag: Lag
+    as_of: AsOf
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,20 +97,36 @@ class ReadService:
         live: what ``tail`` follows.
         receipt_key: the deployment's secret, with which the doors sign receipts.
         cursor_key: the deployment's secret for cursors.
+        broken_after_s: silence after which a trace without a root counts as broken.
+        clock_ns: tells the time, since the epoch.
     """
 
     def __init__(
-        self, views: Views, index: SpanIndex, live: LiveTable, *, receipt_key: bytes, cursor_key: bytes
+        self,
+        views: Views,
+        index: SpanIndex,
+        live: LiveTable,
+        *,
+        receipt_key: bytes,
+        cursor_key: bytes,
+        broken_after_s: float = 600.0,
+        clock_ns: Callable[[], int] = time.time_ns,
     ) -> None:
         self._views = views
         self._index = index
         self._live = live
         self._receipt_key = receipt_key
         self._cursors = Cursors(cursor_key)
+        self._broken_after_ns = int(broken_after_s * 1e9)
+        self._clock_ns = clock_ns
 
     async def view(self) -> Seen:
         """Return what is readable now."""
         return await self._views.look()
+
+    def as_of(self) -> AsOf:
+        """Return by what the state of a trace is judged now."""
+        return AsOf(self._clock_ns(), self._broken_after_ns)
 
     async def traces(self, principal: Principal, *, limit: int, cursor: str | None = None) -> TraceList:
         """Return a page of the project's traces, newest first by (start, trace id).
@@ -122,7 +141,7 @@ class ReadService:
         items = summaries_of(sums.slice(0, limit))
         more = len(sums) > limit
         place = (items[-1].start_ns, items[-1].trace_id) if more else ()
-        return TraceList(items, self._cursors.sign(project, _LIST, place) if more else None, seen.lag)
+        return TraceList(items, self._cursors.sign(project, _LIST, place) if more else None, seen.lag, self.as_of())
 
     async def trace(self, principal: Principal, trace_id: str, *, limit: int, cursor: str | None = None) -> TracePage:
         """Return a page of a trace's spans, and the sums of all of them.
@@ -141,7 +160,7 @@ class ReadService:
         page = page.append_column("orphan", pa.array(orphans(rows)[first : first + limit]))
         end = first + len(page)
         next_cursor = self._cursors.sign(project, trace_id, _place(rows, end)) if end < len(rows) else None
-        return TracePage(summary_of(rows), page, next_cursor, seen.lag)
+        return TracePage(summary_of(rows), page, next_cursor, seen.lag, self.as_of())
 
     async def span(self, principal: Principal, trace_id: str, span_id: str) -> list[SpanDetail]:
         """Return all that is known of a span; more than one where senders used its id twice, in the trace's order.

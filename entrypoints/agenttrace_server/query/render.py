@@ -13,7 +13,7 @@ import pyarrow as pa
 
 from agenttrace_core.errors import AgentTraceError
 from agenttrace_core.model.span import Quality
-from agenttrace_core.model.trace import TraceSummary
+from agenttrace_core.model.trace import AsOf, TraceSummary
 from agenttrace_core.ports.catalog import DeadLetter
 from agenttrace_core.services.read import ReceiptState, SpanDetail, TraceList, TracePage
 from agenttrace_core.services.view import Lag
@@ -34,7 +34,7 @@ _MONEY = frozenset({"cost_usd", "given_cost_usd"})
 
 def trace_list(page: TraceList) -> bytes:
     """``GET /api/v1/traces``."""
-    items = [summary(item) for item in page.items]
+    items = [summary(item, page.as_of) for item in page.items]
     return orjson.dumps({"items": items, "next_cursor": page.next_cursor, **lag(page.lag)})
 
 
@@ -43,7 +43,7 @@ def trace_page(page: TracePage) -> bytes:
     return orjson.dumps(
         {
             "trace_id": page.summary.trace_id,
-            "summary": summary(page.summary),
+            "summary": summary(page.summary, page.as_of),
             "spans": light_rows(page.spans),
             "next_cursor": page.next_cursor,
             **lag(page.lag),
@@ -109,11 +109,12 @@ def letter(given: DeadLetter) -> dict[str, Any]:
     }
 
 
-def summary(given: TraceSummary) -> dict[str, Any]:
+def summary(given: TraceSummary, as_of: AsOf) -> dict[str, Any]:
     """What a list says of a trace."""
     told = asdict(given)
     cost = money(Decimal(told.pop("cost_pico_usd")).scaleb(-12))
-    return {**told, "cost_usd": cost, "duration_ns": given.duration_ns}
+    state = given.state(as_of).value
+    return {**told, "cost_usd": cost, "duration_ns": given.duration_ns, "status": given.status, "state": state}
 
 
 def money(amount: Decimal | None) -> str | None:

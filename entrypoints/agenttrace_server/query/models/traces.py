@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from pydantic import Field
 
 from agenttrace_server.query.models.common import Model, Money, Partial
@@ -26,6 +28,8 @@ class Summary(Model):
     running: int = Field(description="Spans that have not ended.")
     received_ns: int = Field(description="When the latest span came.")
     has_root: bool
+    status: Literal["ok", "error"] = Field(description="Whether a span of it has failed.")
+    state: Literal["running", "complete", "broken"]
     session_id: str | None
     user_id: str | None
 
