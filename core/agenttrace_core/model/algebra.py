@@ -263,6 +263,11 @@ class Measure(StrEnum):
     GIVEN_COST_USD = "given_cost_usd"
     UNPRICED = "unpriced"
     """Spans that count, have tokens, and no cost."""
+    COST_DIFFERENCE_USD = "cost_difference_usd"
+    """The given cost less the computed one, over the spans that count and have both."""
+    USERS = "users"
+    """Distinct users, of the spans' contexts."""
+    SESSIONS = "sessions"
     P50_NS = "p50_ns"
     P95_NS = "p95_ns"
     P99_NS = "p99_ns"
@@ -277,6 +282,21 @@ class Measure(StrEnum):
     """The earliest start."""
     LAST_NS = "last_ns"
     """The latest start."""
+    NEWEST = "newest"
+    """Text: trace id, ``/`` and span id of the span that starts last, of several the one with the greatest ids."""
+
+
+ADDITIVE = frozenset(
+    {
+        Measure.SPANS, Measure.ERRORS, Measure.INPUT_TOKENS, Measure.OUTPUT_TOKENS, Measure.CACHE_READ_TOKENS,
+        Measure.CACHE_WRITE_TOKENS, Measure.REASONING_TOKENS, Measure.COST_USD, Measure.GIVEN_COST_USD,
+        Measure.UNPRICED, Measure.COST_DIFFERENCE_USD,
+    }
+)  # fmt: skip
+"""Measures of a whole that are the sums of those of its parts."""
+
+DISTINCT = frozenset({Measure.TRACES, Measure.USERS, Measure.SESSIONS})
+"""Measures that count things of which several spans may be. Of no spans, these and the additive ones are 0."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -295,9 +315,9 @@ class Bucket:
 class Aggregation:
     """Groups of the selected spans, and what is told of each.
 
-    Rows come by bucket, then by ``top_by`` descending. With ``top``, only the so many greatest groups by
-    ``top_by`` over all buckets have rows of their own; the rest is one group whose dimensions are null and
-    whose column ``other`` is true.
+    Rows come by bucket, then by ``top_by`` descending, then by dimensions ascending (null last). With ``top``, only
+    the so many greatest groups by ``top_by`` over all buckets have rows of their own; the rest is one group whose
+    dimensions are null and whose column ``other`` is true. ``groups`` names the groups that have, instead of ``top``.
     """
 
     selection: Selection
@@ -306,3 +326,22 @@ class Aggregation:
     bucket: Bucket | None = None
     top: int | None = None
     top_by: Measure = Measure.SPANS
+    groups: tuple[tuple[str | None, ...], ...] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Ranking:
+    """A page of the groups of the selected spans, in order of a measure, then by dimensions ascending (null last).
+
+    ``named`` leaves out groups whose first dimension has no value. ``after`` is the place of the last group of the
+    page before: the value of ``order``, then its dimensions.
+    """
+
+    selection: Selection
+    group_by: tuple[Field, ...]
+    measures: tuple[Measure, ...]
+    order: Measure = Measure.SPANS
+    descending: bool = True
+    named: bool = True
+    limit: int = 50
+    after: tuple[int | str | None, ...] | None = None

@@ -9,7 +9,7 @@ from typing import Protocol, runtime_checkable
 
 import pyarrow as pa
 
-from agenttrace_core.model.algebra import Aggregation, Selection, TraceSearch
+from agenttrace_core.model.algebra import Aggregation, Ranking, Selection, TraceSearch
 from agenttrace_core.model.segment import Snapshot
 from agenttrace_core.model.trace import TracePosition
 from agenttrace_core.ports.adapter import Adapter
@@ -135,8 +135,24 @@ class SpanQueries(Protocol):
     async def aggregate(self, view: View, project: str, aggregation: Aggregation) -> pa.Table:
         """Return a row a group: ``bucket_ns`` (if asked), ``dim0`` … (text), ``other``, and a column a measure.
 
-        Counts and tokens are int64, costs ``decimal128(38, 12)``, percentiles and rates float64.
+        Counts, tokens and times are int64, costs ``decimal128(38, 12)``, percentiles, means and rates float64.
 
         Raises:
             InvalidInputError: a regular expression is none, or there are too many groups without ``top``.
+        """
+
+
+@runtime_checkable
+class GroupRankings(Protocol):
+    """The optional ability of an index to page through groups without looking at all of them.
+
+    Where an index has it not, ``agenttrace_core.query.ranking`` makes pages of what ``SpanQueries.aggregate`` says.
+    """
+
+    @abstractmethod
+    async def ranking(self, view: View, project: str, ranking: Ranking) -> pa.Table:
+        """Return a page of groups: ``dim0`` …, and a column a measure, typed as in ``aggregate``.
+
+        Raises:
+            InvalidInputError: as ``aggregate``, or groups cannot be ranked by the measure.
         """
