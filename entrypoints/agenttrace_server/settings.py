@@ -8,6 +8,8 @@ written as in ``"5s"`` and ``"64MiB"``.
 from __future__ import annotations
 
 import re
+from datetime import date
+from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -138,6 +140,35 @@ class RetentionSettings(_Section):
     )
 
 
+Rate = Annotated[Decimal, Field(ge=0, le=1_000_000, decimal_places=18)]
+"""US dollars per million tokens."""
+
+
+class OwnPriceSettings(_Section):
+    """What a model costs here, in dollars per million tokens. A part that is not given is priced as what it is of."""
+
+    model: str = Field(min_length=1, max_length=256)
+    provider: str | None = Field(default=None, min_length=1, max_length=256)
+    since: date | None = Field(default=None, alias="from")
+    input: Rate
+    output: Rate
+    cache_read: Rate | None = None
+    cache_write: Rate | None = None
+    input_audio: Rate | None = None
+    reasoning: Rate | None = None
+    output_audio: Rate | None = None
+
+
+class PriceSettings(_Section):
+    """What calls cost, where the package ``genai-prices`` does not know it, or not as well."""
+
+    own: tuple[OwnPriceSettings, ...] = Field(
+        default=(),
+        description="your own prices, which go before the listed ones: a list of {model, input, output, …}, in US "
+        "dollars per million tokens",
+    )
+
+
 class LogSettings(_Section):
     """The service's own log: JSON lines on stderr."""
 
@@ -165,6 +196,7 @@ class Settings(_Section):
     write: WriteSettings = WriteSettings()
     compact: CompactSettings = CompactSettings()
     retention: RetentionSettings = RetentionSettings()
+    prices: PriceSettings = PriceSettings()
     log: LogSettings = LogSettings()
 
     @model_validator(mode="before")

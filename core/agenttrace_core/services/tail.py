@@ -10,6 +10,7 @@ import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from uuid import UUID
 
 import pyarrow as pa
@@ -17,6 +18,7 @@ import pyarrow as pa
 from agenttrace_core.errors import AgentTraceError, ConfigurationError, CorruptionError, InvalidInputError
 from agenttrace_core.model.principal import DEFAULT_PROJECT
 from agenttrace_core.model.segment import OffsetRange
+from agenttrace_core.normalise.prices.pricing import PACKAGE_PRICES, Pricing
 from agenttrace_core.ports.catalog import DeadLetter
 from agenttrace_core.ports.queue import Record, Signal, SpanQueue
 from agenttrace_core.schema.tables import LOGS, ROWS
@@ -117,7 +119,7 @@ class Tail:
         return Read(records, tuple(ranges), letters)
 
 
-def decode(read: Read, known: BodyMemory) -> Batch:
+def decode(read: Read, known: BodyMemory, pricing: Pricing = PACKAGE_PRICES) -> Batch:
     """Decode what was read, leaving out bodies that are ``known``. Takes its time: call it off the event loop."""
     fresh: dict[bytes, Record] = {}
     repeated = 0
@@ -132,7 +134,7 @@ def decode(read: Read, known: BodyMemory) -> Batch:
     for record in fresh.values():
         of[record.headers.signal].append(record)
     letters += [_refused(record) for record in of[Signal.REFUSED]]
-    rows = _surviving(decode_records, of[Signal.TRACES], ROWS, letters)
+    rows = _surviving(partial(decode_records, pricing=pricing), of[Signal.TRACES], ROWS, letters)
     logs = _surviving(decode_log_records, of[Signal.LOGS], LOGS, letters)
     return Batch(read.ranges, rows, logs, letters, tuple(fresh), repeated)
 

@@ -23,6 +23,7 @@ from anyio.streams.memory import MemoryObjectReceiveStream
 
 from agenttrace_core.errors import ConflictError, UnavailableError, WatermarkConflictError
 from agenttrace_core.model.segment import Snapshot
+from agenttrace_core.normalise.prices.pricing import PACKAGE_PRICES, Pricing
 from agenttrace_core.ports.catalog import MetadataStore
 from agenttrace_core.ports.index import SpanIndex, View
 from agenttrace_core.ports.live import LiveChunk, LiveState, LiveTable
@@ -99,6 +100,7 @@ class WriteService:
         live: where chunks are published.
         index: finds the other versions of a span; attached to ``storage``, and open.
         config: sizes and times.
+        pricing: what calls cost.
         meter: what is told while it works.
         failpoint: called with the name of each step that a crash could part from the next; for tests.
     """
@@ -112,12 +114,14 @@ class WriteService:
         live: LiveTable,
         index: SpanIndex,
         config: WriteConfig | None = None,
+        pricing: Pricing = PACKAGE_PRICES,
         meter: Meter | None = None,
         failpoint: Failpoint = no_failpoint,
     ) -> None:
         self._queue, self._catalog, self._storage = queue, catalog, storage
         self._live, self._index = live, index
         self._config = config or WriteConfig()
+        self._pricing = pricing
         self._meter: Meter = meter or NoMeter()
         self._failpoint = failpoint
         self._epoch = uuid4().hex
@@ -178,7 +182,7 @@ class WriteService:
                     return
                 await anyio.sleep(_POLL_S)
                 continue
-            batch = await to_thread.run_sync(decode, read, self._bodies)
+            batch = await to_thread.run_sync(decode, read, self._bodies, self._pricing)
             hashes = await to_thread.run_sync(identity_hashes, batch.rows)
             async with self._changing:
                 await self._follow_catalog()

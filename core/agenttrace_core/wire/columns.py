@@ -16,6 +16,7 @@ import pyarrow.compute as pc
 
 from agenttrace_core.errors import CorruptionError
 from agenttrace_core.model.span import Quality
+from agenttrace_core.normalise.prices.pricing import PACKAGE_PRICES, Pricing
 from agenttrace_core.normalise.promote import Attributes, promote
 from agenttrace_core.ports.queue import Record
 from agenttrace_core.schema.arrays import Int64s
@@ -41,8 +42,10 @@ def decode_ids(body: bytes) -> tuple[pa.BinaryArray, pa.BinaryArray]:
     return spans.field(0), spans.field(1)
 
 
-def decode_records(records: Sequence[Record]) -> pa.Table:
+def decode_records(records: Sequence[Record], pricing: Pricing = PACKAGE_PRICES) -> pa.Table:
     """Decode records of signal ``traces`` into a table in the ``ROWS`` schema, in order of arrival.
+
+    ``pricing`` says what their calls cost.
 
     Raises:
         CorruptionError: a body does not parse, or its two passes do not agree.
@@ -58,6 +61,7 @@ def decode_records(records: Sequence[Record]) -> pa.Table:
     arrival = _arrival(records, light.record_of_span())
     columns = arrival | _light_columns(light, arrival["received_ns"]) | _payload_columns(sliced)
     columns |= {f.name: pa.nulls(len(light.spans), f.type) for f in ROWS if f.name not in columns}
+    columns["cost_usd"] = pricing.costs(columns)
     return pa.table([columns[field.name] for field in ROWS], schema=ROWS)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agenttrace_core.errors import ConfigurationError
+from agenttrace_core.normalise.prices.own import OwnPrice
+from agenttrace_server.composition_writer import pricing_of
 from agenttrace_server.settings import Settings
 from agenttrace_server.settings_sources import known_keys, resolve, variable_of
 
@@ -50,6 +53,7 @@ def test_every_key_has_a_variable_that_sets_it() -> None:
         "cache": "memory:", "allowed_hosts": "a,b", "log.level": "debug",
         "auth.keys": f'[{{"project": "p", "sha256": "{KEY}"}}]',
         "retention.projects": '[{"project": "p", "expire_after": "7d"}]',
+        "prices.own": '[{"model": "m*", "from": "2026-01-01", "input": 2.5, "output": "10"}]',
         "ingest.allowed_origins": '["https://a.example"]', "ingest.host": "127.0.0.1", "query.host": "::1",
     }  # fmt: skip
     environ = {variable_of(key): texts.get(key, str(2**26)) for key, _ in known_keys()}
@@ -61,6 +65,7 @@ def test_every_key_has_a_variable_that_sets_it() -> None:
     assert resolved.settings.ingest.allowed_origins == ("https://a.example",)
     assert resolved.settings.auth.keys[0].project == "p"
     assert resolved.settings.retention.projects[0].expire_after == 7 * 86400.0
+    assert resolved.settings.prices.own[0].input == Decimal("2.5")
     assert resolved.settings.query.port == 77
 
 
@@ -145,3 +150,29 @@ def test_any_variable_either_is_a_setting_or_is_refused_by_name(name: str) -> No
         resolve(environ={variable: "1"})
     except ConfigurationError as error:
         assert name in str(error) or "=" in str(error) or "AUTH" in name  # noqa: PT017 - both outcomes are right
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        ("model = 'm', input = 1", "prices.own.0.output"),
+        ("model = 'm', input = -1, output = 1", "prices.own.0.input"),
+        ("model = 'm', input = 'dear', output = 1", "prices.own.0.input"),
+        ("model = 'm', input = nan, output = 1", "prices.own.0.input"),
+        ("model = 'm', input = 1, output = 1, cached = 1", "prices.own.0.cached"),
+        ("model = 'm', input = 1, output = 1, from = 'soon'", "prices.own.0.from"),
+        ("model = '', input = 1, output = 1", "prices.own.0.model"),
+    ],
+)
+def test_a_wrong_price_is_named_to_its_part(tmp_path: Path, text: str, complaint: str) -> None:
+    """Lost: months of costs computed from a price that nobody meant."""
+    assert complaint in refusal(config=write(tmp_path, f"[prices]\nown = [{{{text}}}]"))
+
+
+def test_prices_as_written_reach_the_writer(tmp_path: Path) -> None:
+    """Lost: a contract's price, or the day from which it holds."""
+    text = "[[prices.own]]\nmodel = 'gpt-*'\nfrom = 2026-01-01\ninput = 0.1\noutput = 1\ncache_read = 0.000001\n"
+    settings = resolve(config=write(tmp_path, text), environ={}).settings
+    assert pricing_of(settings)._own == (
+        OwnPrice("gpt-*", Decimal("0.1"), Decimal(1), since_ns=1_767_225_600 * 10**9, cache_read=Decimal("0.000001")),
+    )
