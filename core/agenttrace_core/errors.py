@@ -4,6 +4,7 @@
 
     AgentTraceError
     ├── InvalidInputError        the sender must change what it sends (HTTP 400)
+    │   ├── QueryError           of a question in the query language
     │   ├── PayloadTooLargeError (413)
     │   └── UnsupportedMediaError (415)
     ├── UnauthenticatedError     no key, or an unknown one (401)
@@ -36,6 +37,23 @@ class InvalidInputError(AgentTraceError):
     """What was sent cannot be used; the message names the field and what would be right."""
 
     kind = "invalid_input"
+
+
+class QueryError(InvalidInputError):
+    """A text in the query language is wrong. The message shows the place with a caret below it.
+
+    Args:
+        message: what is wrong and what would be right, several lines long.
+        problem: the same in one line, without the place.
+        position: of the first wrong character in the text, from 0.
+    """
+
+    kind = "invalid_query"
+
+    def __init__(self, message: str, *, problem: str, position: int) -> None:
+        super().__init__(message)
+        self.problem = problem
+        self.position = position
 
 
 class PayloadTooLargeError(InvalidInputError):
