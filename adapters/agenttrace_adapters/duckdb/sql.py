@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
+from typing import TypeVar, TypeVarTuple
 
 import duckdb
 import numpy as np
 import pyarrow as pa
-from anyio import to_thread
+from anyio import get_cancelled_exc_class, to_thread
 
-from agenttrace_core.errors import ConfigurationError, InvalidInputError
+from agenttrace_core.errors import ConfigurationError, InvalidInputError, UnavailableError
 from agenttrace_core.model.principal import check_project
 from agenttrace_core.schema.arrays import Int64s
 from agenttrace_core.schema.tables import LIGHT
+
+_Given = TypeVarTuple("_Given")
+_Answer = TypeVar("_Answer")
 
 _COLUMNS = ", ".join(f'"{name}"' for name in LIGHT.names)
 
@@ -57,14 +62,43 @@ class SqlRunner:
         Raises:
             InvalidInputError: DuckDB refuses the statement.
         """
+        try:
+            return await self.work(_run, statement, check_project(project), paths, dropped, live)
+        except duckdb.Error as error:
+            raise InvalidInputError(f"the statement cannot be run: {error}") from error
+
+    async def work(self, function: Callable[[duckdb.DuckDBPyConnection, *_Given], _Answer], *args: *_Given) -> _Answer:
+        """Call ``function(connection, *args)`` in a thread, on a connection of its own, which is closed at its end.
+
+        A cancelled task interrupts what the connection is at, and does not wait for it.
+
+        Raises:
+            InvalidInputError: the question needs more memory than there is for it.
+            UnavailableError: a file is gone.
+        """
         assert self._database is not None, "open() comes before use"
         connection = self._database.cursor()
         try:
-            return await to_thread.run_sync(_run, connection, statement, check_project(project), paths, dropped, live)
-        except duckdb.Error as error:
-            raise InvalidInputError(f"the statement cannot be run: {error}") from error
-        finally:
-            connection.close()
+            return await to_thread.run_sync(_worked, connection, function, args, abandon_on_cancel=True)
+        except get_cancelled_exc_class():
+            with suppress(duckdb.Error):  # it had just ended
+                connection.interrupt()
+            raise
+
+
+def _worked(
+    connection: duckdb.DuckDBPyConnection, function: Callable[..., _Answer], args: tuple[object, ...]
+) -> _Answer:
+    try:
+        return function(connection, *args)
+    except duckdb.OutOfMemoryException as error:
+        raise InvalidInputError(
+            "the question needs more memory than one may have: ask for a shorter time, or for fewer groups"
+        ) from error
+    except duckdb.IOException as error:
+        raise UnavailableError("a file is gone: files were merged while they were read; ask again") from error
+    finally:
+        connection.close()
 
 
 def _connect(config: dict[str, str | bool | int | float | list[str]]) -> duckdb.DuckDBPyConnection:
