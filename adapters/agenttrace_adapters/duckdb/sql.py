@@ -2,25 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import suppress
-from pathlib import Path
 from typing import TypeVar, TypeVarTuple
 
 import duckdb
-import numpy as np
 import pyarrow as pa
 from anyio import get_cancelled_exc_class, to_thread
 
+from agenttrace_adapters.duckdb.spans import SpansTable
 from agenttrace_core.errors import ConfigurationError, InvalidInputError, UnavailableError
-from agenttrace_core.model.principal import check_project
-from agenttrace_core.schema.arrays import Int64s
-from agenttrace_core.schema.tables import LIGHT
+from agenttrace_core.schema.tables import LIGHT, LOCATION
 
 _Given = TypeVarTuple("_Given")
 _Answer = TypeVar("_Answer")
 
-_COLUMNS = ", ".join(f'"{name}"' for name in LIGHT.names)
+_COLUMNS = (*LIGHT.names, *LOCATION.names)
 
 
 class SqlRunner:
@@ -54,16 +51,14 @@ class SqlRunner:
             self._database.close()
             self._database = None
 
-    async def run(
-        self, statement: str, project: str, paths: Mapping[str, Path], dropped: Mapping[str, Int64s], live: pa.Table
-    ) -> pa.Table:
-        """Run ``statement`` with the table ``spans``: files by id, less ``dropped`` rows, and live rows.
+    async def run(self, statement: str, spans: SpansTable) -> pa.Table:
+        """Run ``statement`` with the table ``spans``.
 
         Raises:
             InvalidInputError: DuckDB refuses the statement.
         """
         try:
-            return await self.work(_run, statement, check_project(project), paths, dropped, live)
+            return await self.work(_run, statement, spans)
         except duckdb.Error as error:
             raise InvalidInputError(f"the statement cannot be run: {error}") from error
 
@@ -107,35 +102,7 @@ def _connect(config: dict[str, str | bool | int | float | list[str]]) -> duckdb.
     return database
 
 
-def _run(
-    connection: duckdb.DuckDBPyConnection,
-    statement: str,
-    project: str,
-    paths: Mapping[str, Path],
-    dropped: Mapping[str, Int64s],
-    live: pa.Table,
-) -> pa.Table:
-    connection.register("live_spans", live)
-    parts = [f"SELECT {_COLUMNS}, source, row FROM live_spans"]  # noqa: S608 - column names of our own schema
-    if paths:
-        connection.register("files", pa.table({"source": list(paths), "path": [str(p) for p in paths.values()]}))
-        connection.register("dropped", _pairs(dropped))
-        # A list of paths, never a pattern: what the catalog does not name is not there.
-        listed = ", ".join("'" + str(path).replace("'", "''") + "'" for path in paths.values())
-        parts.append(
-            f"SELECT {_COLUMNS}, source, file_row_number AS row "  # noqa: S608 - our own paths, a checked project
-            f"FROM read_parquet([{listed}], file_row_number = true, filename = true) "
-            "JOIN files ON files.path = filename ANTI JOIN dropped ON "
-            "dropped.source = files.source AND dropped.row = file_row_number "
-            f"WHERE project = '{project}'"
-        )
-    connection.execute(f"CREATE TEMP VIEW spans AS {' UNION ALL '.join(parts)}")
+def _run(connection: duckdb.DuckDBPyConnection, statement: str, spans: SpansTable) -> pa.Table:
+    connection.execute(f"CREATE TEMP VIEW spans AS {spans.select(connection, _COLUMNS)}")
     answer: pa.Table = connection.sql(statement).to_arrow_table()
     return answer
-
-
-def _pairs(dropped: Mapping[str, Int64s]) -> pa.Table:
-    counts = [len(rows) for rows in dropped.values()]
-    rows = np.concatenate([np.zeros(0, np.int64), *dropped.values()])
-    return pa.table({"source": np.repeat(np.array(list(dropped), object), counts).tolist(), "row": rows},
-                    schema=pa.schema([("source", pa.string()), ("row", pa.int64())]))  # fmt: skip
