@@ -9,6 +9,7 @@
     │   └── UnsupportedMediaError (415)
     ├── UnauthenticatedError     no key, or an unknown one (401)
     ├── NotFoundError            nothing by that name in this project (404)
+    ├── LimitExceededError       the answer would be too large or take too long (422)
     ├── OverloadedError          try again after ``retry_after_s`` (429)
     ├── UnavailableError         a backend is away; nothing was written (503)
     ├── ConflictError            somebody else was first; read again and retry
@@ -78,6 +79,12 @@ class NotFoundError(AgentTraceError):
     """There is nothing by that name, or it is another project's."""
 
     kind = "not_found"
+
+
+class LimitExceededError(AgentTraceError):
+    """A question was understood, and its answer would exceed a limit; the message names the limit."""
+
+    kind = "limit_exceeded"
 
 
 class OverloadedError(AgentTraceError):

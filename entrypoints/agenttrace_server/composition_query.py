@@ -6,7 +6,12 @@ import asyncio
 from collections.abc import Mapping
 from contextlib import AsyncExitStack
 
+from agenttrace_core.services.analytics import AnalyticsService
+from agenttrace_core.services.ask import AskService
+from agenttrace_core.services.entities import EntityService
+from agenttrace_core.services.error_groups import ErrorGroupService
 from agenttrace_core.services.letters import LetterService
+from agenttrace_core.services.queries import queries_of
 from agenttrace_core.services.read import ReadService
 from agenttrace_core.services.view import Views
 from agenttrace_server.composition import CURSOR_SECRET, RECEIPT_SECRET, Opened
@@ -14,11 +19,18 @@ from agenttrace_server.composition_ingest import authenticator, door_config, ing
 from agenttrace_server.composition_meter import figures
 from agenttrace_server.composition_place import Place
 from agenttrace_server.query.app import make_api_app
+from agenttrace_server.query.patience import Patience, QueryLimits
 from agenttrace_server.query.serve import serve
 from agenttrace_server.query.services import ApiServices
 from agenttrace_server.settings import Settings
 from agenttrace_server.supervisor import parts_ready
 from agenttrace_server.supervisor_sockets import listen
+
+
+def query_limits(settings: Settings) -> QueryLimits:
+    """Return what questions may take."""
+    query = settings.query
+    return QueryLimits(query.timeout, query.concurrent, max_rows=query.max_rows, streams=query.streams)
 
 
 async def run_query(settings: Settings, place: Place) -> None:
@@ -31,12 +43,14 @@ async def run_query(settings: Settings, place: Place) -> None:
             await opened.catalog(), await opened.live(), await opened.queue(), await opened.index()
         )  # fmt: skip
         ingest, _ = await ingest_service(settings, opened)
+        cursor_key = await catalog.secret(CURSOR_SECRET)
+        views, queries = Views(catalog, live, queue), queries_of(index)
         read = ReadService(
-            Views(catalog, live, queue),
+            views,
             index,
             live,
             receipt_key=await catalog.secret(RECEIPT_SECRET),
-            cursor_key=await catalog.secret(CURSOR_SECRET),
+            cursor_key=cursor_key,
             broken_after_s=settings.query.broken_after,
         )
 
@@ -45,6 +59,11 @@ async def run_query(settings: Settings, place: Place) -> None:
 
         services = ApiServices(
             read=read,
+            ask=AskService(read, index, cursor_key=cursor_key),
+            analytics=AnalyticsService(views, queries),
+            entities=EntityService(views, queries, cursor_key=cursor_key),
+            error_groups=ErrorGroupService(views, queries, cursor_key=cursor_key),
+            patience=Patience(query_limits(settings)),
             ingest=ingest,
             letters=LetterService(catalog, await opened.storage(), ingest),
             parts=parts,

@@ -93,6 +93,10 @@ class QuerySettings(_Section):
 
     host: str = Field(default="127.0.0.1", description="address on which the API is served")
     port: Port = Field(default=8000, description="port of the API; 0 takes a free one")
+    timeout: Duration = Field(default=30.0, gt=0, description="a question that takes longer is given up")
+    concurrent: int = Field(default=8, ge=1, description="questions worked on at once; some more wait, others get 429")
+    max_rows: int = Field(default=100_000, ge=1, description="rows of an answer that does not come in pages")
+    streams: int = Field(default=256, ge=1, description="live streams open at once")
     broken_after: Duration = Field(
         default=600.0, gt=0, description="silence after which a trace whose root has not come counts as broken"
     )

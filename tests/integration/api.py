@@ -19,8 +19,13 @@ from agenttrace_adapters.filesystem import FilesystemLiveTable, FilesystemStorag
 from agenttrace_adapters.locallog import LocalLogQueue
 from agenttrace_adapters.sqlite import SqliteCatalog
 from agenttrace_core.services.admission import Admission, IngestLimits
+from agenttrace_core.services.analytics import AnalyticsService
+from agenttrace_core.services.ask import AskService
+from agenttrace_core.services.entities import EntityService
+from agenttrace_core.services.error_groups import ErrorGroupService
 from agenttrace_core.services.ingest import IngestService
 from agenttrace_core.services.letters import LetterService
+from agenttrace_core.services.queries import queries_of
 from agenttrace_core.services.read import ReadService
 from agenttrace_core.services.refusals import Refusals
 from agenttrace_core.services.view import Views
@@ -29,11 +34,13 @@ from agenttrace_server.auth import Authenticator
 from agenttrace_server.ingestion.config import DoorConfig
 from agenttrace_server.ingestion.metrics import DoorMetrics
 from agenttrace_server.query.app import make_api_app
+from agenttrace_server.query.patience import Patience, QueryLimits
 from agenttrace_server.query.serve import serve
 from agenttrace_server.query.services import ApiServices
 
 KEYS = {"red": "key-of-red", "blue": "key-of-blue"}
 LATER = WriteConfig(flush_age_s=3600, chunk_interval_s=0.01)
+LIMITS = QueryLimits()
 AT_ONCE = WriteConfig(flush_age_s=0.05, chunk_interval_s=0.01)
 
 
@@ -79,7 +86,7 @@ def as_project(project: str | None) -> dict[str, str]:
 
 
 @asynccontextmanager
-async def open_api(folder: Path, write: WriteConfig | None = LATER) -> AsyncIterator[Api]:
+async def open_api(folder: Path, write: WriteConfig | None = LATER, limits: QueryLimits = LIMITS) -> AsyncIterator[Api]:
     """Open everything that a server has, but for the OTLP doors; ``write`` None leaves the writer out."""
     queue = LocalLogQueue.from_url(f"log:{folder}/log")
     storage = FilesystemStorage.from_url(f"file:{folder}/objects")
@@ -98,10 +105,10 @@ async def open_api(folder: Path, write: WriteConfig | None = LATER) -> AsyncIter
             )
             await stack.enter_async_context(_running(writer.run()))
         receipts, cursors = await catalog.secret("receipts"), await catalog.secret("cursors")
-        limits = IngestLimits()
-        admission = Admission(limits)
+        bounds = IngestLimits()
+        admission = Admission(bounds)
         ingest = IngestService(
-            queue, receipts, admission=admission, refusals=Refusals(queue, limits), metrics=DoorMetrics(admission)
+            queue, receipts, admission=admission, refusals=Refusals(queue, bounds), metrics=DoorMetrics(admission)
         )
         await stack.enter_async_context(_running(ingest.run()))
         parts: dict[str, bool] = {"write": True}
@@ -109,9 +116,21 @@ async def open_api(folder: Path, write: WriteConfig | None = LATER) -> AsyncIter
         async def told_parts() -> Mapping[str, bool]:
             return parts
 
-        read = ReadService(Views(catalog, live, queue), index, live, receipt_key=receipts, cursor_key=cursors)
+        views, queries = Views(catalog, live, queue), queries_of(index)
+        read = ReadService(views, index, live, receipt_key=receipts, cursor_key=cursors)
         config, stop = DoorConfig(), asyncio.Event()
-        services = ApiServices(read, ingest, LetterService(catalog, storage, ingest), told_parts, stopping=stop.is_set)
+        services = ApiServices(
+            read=read,
+            ask=AskService(read, index, cursor_key=cursors),
+            analytics=AnalyticsService(views, queries),
+            entities=EntityService(views, queries, cursor_key=cursors),
+            error_groups=ErrorGroupService(views, queries, cursor_key=cursors),
+            patience=Patience(limits),
+            ingest=ingest,
+            letters=LetterService(catalog, storage, ingest),
+            parts=told_parts,
+            stopping=stop.is_set,
+        )
         keys = [(project, hashlib.sha256(key.encode()).hexdigest()) for project, key in KEYS.items()]
         app = make_api_app(services, Authenticator(keys, bind_host="127.0.0.1"), config)
         listener = socket.create_server(("127.0.0.1", 0))

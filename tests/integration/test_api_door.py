@@ -143,7 +143,7 @@ async def test_the_tail_tells_of_spans_as_they_arrive(live_api: Api) -> None:
         await api.store(otlp([span(7)]), "red")
         async for line in lines:
             if line.startswith("data: "):
-                row = models.TailSpan.model_validate_json(line.removeprefix("data: "))
+                row = models.FoundSpan.model_validate_json(line.removeprefix("data: "))
                 break
     assert (row.trace_id, row.name) == (T1, "span 7")
 

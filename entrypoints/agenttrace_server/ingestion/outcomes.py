@@ -12,11 +12,13 @@ from dataclasses import dataclass
 from agenttrace_core.errors import (
     AgentTraceError,
     InvalidInputError,
+    LimitExceededError,
     NotFoundError,
     OverloadedError,
     PayloadTooLargeError,
     UnauthenticatedError,
     UnavailableError,
+    UnsupportedError,
     UnsupportedMediaError,
 )
 from agenttrace_core.wire.status import Code
@@ -52,6 +54,8 @@ _OUTCOMES: tuple[tuple[type[AgentTraceError], Outcome], ...] = (
     (NotFoundError, Outcome(404, Code.NOT_FOUND)),
     (ForbiddenError, Outcome(403, Code.PERMISSION_DENIED)),
     (MethodNotAllowedError, Outcome(405, Code.UNIMPLEMENTED)),
+    (LimitExceededError, Outcome(422, Code.INVALID_ARGUMENT)),
+    (UnsupportedError, Outcome(501, Code.UNIMPLEMENTED)),
     (UnauthenticatedError, Outcome(401, Code.UNAUTHENTICATED)),
 )
 INTERNAL = Outcome(500, Code.INTERNAL)

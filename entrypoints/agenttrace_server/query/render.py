@@ -5,37 +5,23 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from decimal import Decimal
-from functools import lru_cache
 from typing import Any
 
 import orjson
 import pyarrow as pa
 
-from agenttrace_core.errors import AgentTraceError
-from agenttrace_core.model.span import Quality
+from agenttrace_core.errors import AgentTraceError, QueryError
 from agenttrace_core.model.trace import AsOf, TraceSummary
 from agenttrace_core.ports.catalog import DeadLetter
-from agenttrace_core.services.read import ReceiptState, SpanDetail, TraceList, TracePage
+from agenttrace_core.query.fields import NAMES
+from agenttrace_core.services.read import ReceiptState, SpanDetail, TracePage
 from agenttrace_core.services.view import Lag
 from agenttrace_core.wire import json_text
+from agenttrace_server.query.formats import money, plain_rows
 from agenttrace_server.query.sending import Sent
-
-LIGHT_FIELDS = (
-    "span_id", "parent_span_id", "name", "kind", "service", "scope", "start_ns", "duration_ns", "status",
-    "status_message", "operation", "provider", "model", "agent", "tool", "session_id", "user_id", "input_tokens",
-    "output_tokens", "cache_read_tokens", "cache_write_tokens", "reasoning_tokens", "input_audio_tokens",
-    "output_audio_tokens", "cost_usd", "given_cost_usd", "counted", "time_to_first_chunk_ns", "input_preview",
-    "output_preview", "error_type", "error_group", "environment", "version", "prompt", "prompt_version", "tags",
-)  # fmt: skip
-"""What a light row shows, of the columns of the same name."""
+from agenttrace_server.query.tables import LIGHT_FIELDS, light_table, quality
 
 _MONEY = frozenset({"cost_usd", "given_cost_usd"})
-
-
-def trace_list(page: TraceList) -> bytes:
-    """``GET /api/v1/traces``."""
-    items = [summary(item, page.as_of) for item in page.items]
-    return orjson.dumps({"items": items, "next_cursor": page.next_cursor, **lag(page.lag)})
 
 
 def trace_page(page: TracePage) -> bytes:
@@ -52,12 +38,8 @@ def trace_page(page: TracePage) -> bytes:
 
 
 def light_rows(spans: pa.Table) -> list[dict[str, Any]]:
-    """Rows of a trace, or of the live tail (then with the trace's id in place of ``orphan``)."""
-    extra = "orphan" if "orphan" in spans.column_names else "trace_id"
-    names = (*LIGHT_FIELDS, "quality", extra)
-    columns = [_shown(name, spans[name]) for name in LIGHT_FIELDS]
-    columns += [[quality(bits) for bits in spans["quality"].to_pylist()], spans[extra].to_pylist()]
-    return [dict(zip(names, values, strict=True)) for values in zip(*columns, strict=True)]
+    """Rows of a trace, or of many (then with the trace's id in place of ``orphan``)."""
+    return plain_rows(light_table(spans))
 
 
 def span_details(found: Sequence[SpanDetail]) -> bytes:
@@ -117,11 +99,6 @@ def summary(given: TraceSummary, as_of: AsOf) -> dict[str, Any]:
     return {**told, "cost_usd": cost, "duration_ns": given.duration_ns, "status": given.status, "state": state}
 
 
-def money(amount: Decimal | None) -> str | None:
-    """Write an amount of dollars with all of its 12 places, never as a binary float."""
-    return None if amount is None else f"{amount:.12f}"
-
-
 def lag(given: Lag) -> dict[str, Any]:
     """Whether all that was acknowledged is in an answer."""
     return {"partial": given.partial, "lag_bytes": given.lag_bytes}
@@ -129,18 +106,10 @@ def lag(given: Lag) -> dict[str, Any]:
 
 def error_body(error: AgentTraceError) -> bytes:
     """The body of every answer that is no success."""
-    return json_text.dumps({"error": {"kind": error.kind, "message": str(error)}})
-
-
-@lru_cache(maxsize=1024)
-def quality(bits: int) -> list[str]:
-    """What is odd about a span, in words."""
-    return [flag.name.lower() for flag in Quality(bits) if flag.name]
-
-
-def _shown(name: str, column: pa.ChunkedArray) -> list[Any]:
-    values: list[Any] = column.to_pylist()
-    return [money(value) for value in values] if name in _MONEY else values
+    told: dict[str, Any] = {"kind": error.kind, "message": str(error)}
+    if isinstance(error, QueryError):
+        told |= {"problem": error.problem, "position": error.position, "fields": list(NAMES)}
+    return json_text.dumps({"error": told})
 
 
 def _span_detail(detail: SpanDetail) -> dict[str, Any]:

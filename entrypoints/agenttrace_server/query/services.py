@@ -5,20 +5,31 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 
+from agenttrace_core.services.analytics import AnalyticsService
+from agenttrace_core.services.ask import AskService
+from agenttrace_core.services.entities import EntityService
+from agenttrace_core.services.error_groups import ErrorGroupService
 from agenttrace_core.services.ingest import IngestService
 from agenttrace_core.services.letters import LetterService
 from agenttrace_core.services.read import ReadService
+from agenttrace_server.query.patience import Patience
 
 
 @dataclass(frozen=True, slots=True)
 class ApiServices:
     """What the API is made of.
 
-    ``parts`` says of each part of the server whether it serves, for ``/readyz``; ``figures`` adds
-    to ``/metrics`` what other processes count; ``stopping`` ends what is streamed without end.
+    ``patience`` bounds what questions take. ``parts`` says of each part of the server whether it
+    serves, for ``/readyz``; ``figures`` adds to ``/metrics`` what other processes count; ``stopping``
+    ends what is streamed without end.
     """
 
     read: ReadService
+    ask: AskService
+    analytics: AnalyticsService
+    entities: EntityService
+    error_groups: ErrorGroupService
+    patience: Patience
     ingest: IngestService
     letters: LetterService
     parts: Callable[[], Awaitable[Mapping[str, bool]]]

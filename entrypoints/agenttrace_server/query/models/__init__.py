@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from agenttrace_server.query.models.analytics import Figures, Row
 from agenttrace_server.query.models.common import Error, ErrorDetail, Model, Money, Partial
 from agenttrace_server.query.models.health import Health
 from agenttrace_server.query.models.sending import DeadLetter, DeadLetters, Receipt, Sent
 from agenttrace_server.query.models.spans import (
     Event,
+    FoundSpan,
     InstrumentationScope,
     LightFields,
     LightSpan,
@@ -14,7 +16,7 @@ from agenttrace_server.query.models.spans import (
     OneSpan,
     Resource,
     Span,
-    TailSpan,
+    SpanListing,
 )
 from agenttrace_server.query.models.traces import Summary, Trace, TraceListing
 
@@ -24,6 +26,8 @@ __all__ = [
     "Error",
     "ErrorDetail",
     "Event",
+    "Figures",
+    "FoundSpan",
     "Health",
     "InstrumentationScope",
     "LightFields",
@@ -35,10 +39,11 @@ __all__ = [
     "Partial",
     "Receipt",
     "Resource",
+    "Row",
     "Sent",
     "Span",
+    "SpanListing",
     "Summary",
-    "TailSpan",
     "Trace",
     "TraceListing",
 ]

@@ -16,10 +16,13 @@ class Model(BaseModel):
 
 
 class ErrorDetail(Model):
-    """``kind`` is stable across releases; ``message`` is for people."""
+    """``kind`` is stable across releases; ``message`` is for people, and may have several lines."""
 
     kind: str
     message: str
+    problem: str | None = Field(default=None, description="Of invalid_query: what is wrong, in one line.")
+    position: int | None = Field(default=None, description="Of invalid_query: where, in characters from 0.")
+    fields: list[str] | None = Field(default=None, description="Of invalid_query: the fields that there are.")
 
 
 class Error(Model):

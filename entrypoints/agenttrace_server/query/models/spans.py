@@ -6,7 +6,7 @@ from typing import Any
 
 from pydantic import Field
 
-from agenttrace_server.query.models.common import Model, Money
+from agenttrace_server.query.models.common import Model, Money, Partial
 
 
 class LightFields(Model):
@@ -58,10 +58,17 @@ class LightSpan(LightFields):
     orphan: bool
 
 
-class TailSpan(LightFields):
-    """A span as it arrives."""
+class FoundSpan(LightFields):
+    """A span among those of many traces."""
 
     trace_id: str
+
+
+class SpanListing(Partial):
+    """A page of spans, newest first by (start, trace id, span id)."""
+
+    items: list[FoundSpan]
+    next_cursor: str | None
 
 
 class Event(Model):

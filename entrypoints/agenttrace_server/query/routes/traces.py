@@ -4,22 +4,41 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, Query, Request
 from fastapi.responses import Response, StreamingResponse
 
-from agenttrace_server.query import models, render
+from agenttrace_server.query import formats, models, render
+from agenttrace_server.query.asking import During, QueryText, Sort, ordered
+from agenttrace_server.query.formats import Rows, WantedFormat
 from agenttrace_server.query.parameters import Caller, Cursor, Limit, SpanId, TraceId, json_response
 from agenttrace_server.query.services import ApiServices
+from agenttrace_server.query.tables import trace_table
 
 
 def router(services: ApiServices) -> APIRouter:
     """Return the routes."""
     routes = APIRouter(prefix="/api/v1", tags=["traces"])
 
-    @routes.get("/traces", response_model=models.TraceListing)
-    async def list_traces(caller: Caller, limit: Limit = 50, cursor: Cursor = None) -> Response:
-        """The project's traces, newest first."""
-        return json_response(render.trace_list(await services.read.traces(caller, limit=limit, cursor=cursor or None)))
+    @routes.get("/traces", responses=formats.responses(models.TraceListing))
+    async def list_traces(
+        request: Request,
+        caller: Caller,
+        during: During,
+        wanted: WantedFormat,
+        q: QueryText = "",
+        sort: Sort = "start",
+        limit: Limit = 50,
+        cursor: Cursor = None,
+    ) -> Response:
+        """The traces that a query selects, the newest first, or the longest, dearest or largest."""
+        order, descending = ordered(sort)
+        page = await services.patience.answer(
+            request,
+            lambda: services.ask.traces(
+                caller, q, during=during, order=order, descending=descending, limit=limit, cursor=cursor or None
+            ),
+        )
+        return formats.response(Rows(trace_table(page), "items", page.lag, page.next_cursor), wanted)
 
     @routes.get("/traces/{trace_id}", response_model=models.Trace)
     async def get_trace(

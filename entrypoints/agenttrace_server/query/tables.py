@@ -1,0 +1,57 @@
+"""What lists show, as tables: a row a trace, or a light row a span."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from functools import lru_cache
+from typing import Any
+
+import pyarrow as pa
+
+from agenttrace_core.model.span import Quality
+from agenttrace_core.services.read import TraceList
+
+LIGHT_FIELDS = (
+    "span_id", "parent_span_id", "name", "kind", "service", "scope", "start_ns", "duration_ns", "status",
+    "status_message", "operation", "provider", "model", "agent", "tool", "session_id", "user_id", "input_tokens",
+    "output_tokens", "cache_read_tokens", "cache_write_tokens", "reasoning_tokens", "input_audio_tokens",
+    "output_audio_tokens", "cost_usd", "given_cost_usd", "counted", "time_to_first_chunk_ns", "input_preview",
+    "output_preview", "error_type", "error_group", "environment", "version", "prompt", "prompt_version", "tags",
+)  # fmt: skip
+"""What a light row shows, of the columns of the same name."""
+
+
+TRACE_FIELDS = pa.schema(
+    [
+        ("trace_id", pa.string()), ("name", pa.string()), ("service", pa.string()), ("start_ns", pa.int64()),
+        ("end_ns", pa.int64()), ("duration_ns", pa.int64()), ("spans", pa.int64()), ("errors", pa.int64()),
+        ("input_tokens", pa.int64()), ("output_tokens", pa.int64()), ("cost_usd", pa.decimal128(38, 12)),
+        ("unpriced", pa.int64()), ("running", pa.int64()), ("received_ns", pa.int64()), ("has_root", pa.bool_()),
+        ("status", pa.string()), ("state", pa.string()), ("session_id", pa.string()), ("user_id", pa.string()),
+    ]
+)  # fmt: skip
+"""What a list of traces shows of each."""
+
+
+def light_table(spans: pa.Table) -> pa.Table:
+    """Return what is shown of light rows: ``LIGHT_FIELDS``, what is odd in words, and ``orphan`` or ``trace_id``."""
+    extra = "orphan" if "orphan" in spans.column_names else "trace_id"
+    odd = pa.array([quality(bits) for bits in spans["quality"].to_pylist()], pa.list_(pa.string()))
+    return spans.select(LIGHT_FIELDS).append_column("quality", odd).append_column(extra, spans[extra])
+
+
+def trace_table(page: TraceList) -> pa.Table:
+    """Return a page of the list of traces, a row a trace."""
+    columns: dict[str, list[Any]] = {name: [getattr(item, name) for item in page.items] for name in _SAID}
+    columns["cost_usd"] = [Decimal(item.cost_pico_usd).scaleb(-12) for item in page.items]
+    columns["state"] = [item.state(page.as_of).value for item in page.items]
+    return pa.table([pa.array(columns[field.name], field.type) for field in TRACE_FIELDS], schema=TRACE_FIELDS)
+
+
+_SAID = [name for name in TRACE_FIELDS.names if name not in {"cost_usd", "state"}]
+
+
+@lru_cache(maxsize=1024)
+def quality(bits: int) -> list[str]:
+    """What is odd about a span, in words."""
+    return [flag.name.lower() for flag in Quality(bits) if flag.name]
