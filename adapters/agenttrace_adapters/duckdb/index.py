@@ -14,8 +14,10 @@ from agenttrace_adapters.duckdb.objects import LocalCopies
 from agenttrace_adapters.duckdb.rows import ParquetRows
 from agenttrace_adapters.duckdb.runs import TraceRun, find, newest, sums_of
 from agenttrace_adapters.duckdb.sources import SourceCache
+from agenttrace_adapters.duckdb.spans import AMENDED, SpansTable
 from agenttrace_adapters.duckdb.sql import SqlRunner
 from agenttrace_core.errors import ConfigurationError
+from agenttrace_core.model.principal import check_project
 from agenttrace_core.model.trace import TracePosition
 from agenttrace_core.ports.index import IndexCapabilities, Location, SpanIndex, SqlIndex, View
 from agenttrace_core.ports.storage import ObjectStorage
@@ -141,13 +143,17 @@ class DuckDBIndex(SpanIndex, SqlIndex):
 
     async def sql(self, view: View, project: str, statement: str) -> pa.Table:
         """Run trusted SQL over the table ``spans``; see the port."""
+        return await self._sql.run(statement, await self._spans_table(view, project))
+
+    async def _spans_table(self, view: View, project: str) -> SpansTable:
+        """Return the project's spans as they are by now: THE table of everything that asks over many rows."""
         files = [file for file in view.snapshot.files if any(s.project == project for s in file.segments)]
         paths = {str(file.id): await self._sources.path(file, "light") for file in files if "light" in file.objects}
         dropped = {source: rows for source in paths if (rows := self._sources.dropped(view, source)) is not None}
         live = [_located(c.rows.select(LIGHT.names), c.id, self._kept(view, c.id, _rows_of_project(c.rows, project)))
                 for c in view.live.chunks]  # fmt: skip
         live_rows = pa.concat_tables([_schema(LIGHT.names).empty_table(), *live])
-        return await self._sql.run(statement, project, paths, dropped, live_rows)
+        return SpansTable(check_project(project), paths, dropped, AMENDED.empty_table(), live_rows)
 
     @property
     def _sources(self) -> SourceCache:
@@ -207,7 +213,7 @@ def _schema(names: Sequence[str]) -> pa.Schema:
 
 
 def _located(table: pa.Table, source: str, rows: Int64s) -> pa.Table:
-    taken = table.take(pa.array(rows))
+    taken = table if len(rows) == len(table) else table.take(pa.array(rows))
     located = [*taken.columns, _repeated(source, len(rows)), pa.array(rows)]
     return pa.table(located, schema=_schema(table.column_names))
 

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from pathlib import Path
+from collections.abc import Callable
+from contextlib import suppress
+from typing import TypeVar, TypeVarTuple
 
 import duckdb
-import numpy as np
 import pyarrow as pa
-from anyio import to_thread
+from anyio import get_cancelled_exc_class, to_thread
 
-from agenttrace_core.errors import ConfigurationError, InvalidInputError
-from agenttrace_core.model.principal import check_project
-from agenttrace_core.schema.arrays import Int64s
-from agenttrace_core.schema.tables import LIGHT
+from agenttrace_adapters.duckdb.spans import SpansTable
+from agenttrace_core.errors import ConfigurationError, InvalidInputError, UnavailableError
+from agenttrace_core.schema.tables import LIGHT, LOCATION
 
-_COLUMNS = ", ".join(f'"{name}"' for name in LIGHT.names)
+_Given = TypeVarTuple("_Given")
+_Answer = TypeVar("_Answer")
+
+_COLUMNS = (*LIGHT.names, *LOCATION.names)
 
 
 class SqlRunner:
@@ -49,22 +51,49 @@ class SqlRunner:
             self._database.close()
             self._database = None
 
-    async def run(
-        self, statement: str, project: str, paths: Mapping[str, Path], dropped: Mapping[str, Int64s], live: pa.Table
-    ) -> pa.Table:
-        """Run ``statement`` with the table ``spans``: files by id, less ``dropped`` rows, and live rows.
+    async def run(self, statement: str, spans: SpansTable) -> pa.Table:
+        """Run ``statement`` with the table ``spans``.
 
         Raises:
             InvalidInputError: DuckDB refuses the statement.
         """
+        try:
+            return await self.work(_run, statement, spans)
+        except duckdb.Error as error:
+            raise InvalidInputError(f"the statement cannot be run: {error}") from error
+
+    async def work(self, function: Callable[[duckdb.DuckDBPyConnection, *_Given], _Answer], *args: *_Given) -> _Answer:
+        """Call ``function(connection, *args)`` in a thread, on a connection of its own, which is closed at its end.
+
+        A cancelled task interrupts what the connection is at, and does not wait for it.
+
+        Raises:
+            InvalidInputError: the question needs more memory than there is for it.
+            UnavailableError: a file is gone.
+        """
         assert self._database is not None, "open() comes before use"
         connection = self._database.cursor()
         try:
-            return await to_thread.run_sync(_run, connection, statement, check_project(project), paths, dropped, live)
-        except duckdb.Error as error:
-            raise InvalidInputError(f"the statement cannot be run: {error}") from error
-        finally:
-            connection.close()
+            return await to_thread.run_sync(_worked, connection, function, args, abandon_on_cancel=True)
+        except get_cancelled_exc_class():
+            with suppress(duckdb.Error):  # it had just ended
+                connection.interrupt()
+            raise
+
+
+def _worked(
+    connection: duckdb.DuckDBPyConnection, function: Callable[..., _Answer], args: tuple[object, ...]
+) -> _Answer:
+    try:
+        return function(connection, *args)
+    except duckdb.OutOfMemoryException as error:
+        raise InvalidInputError(
+            "the question needs more memory than one may have: ask for a shorter time, or for fewer groups"
+        ) from error
+    except duckdb.IOException as error:
+        raise UnavailableError("a file is gone: files were merged while they were read; ask again") from error
+    finally:
+        connection.close()
 
 
 def _connect(config: dict[str, str | bool | int | float | list[str]]) -> duckdb.DuckDBPyConnection:
@@ -73,35 +102,7 @@ def _connect(config: dict[str, str | bool | int | float | list[str]]) -> duckdb.
     return database
 
 
-def _run(
-    connection: duckdb.DuckDBPyConnection,
-    statement: str,
-    project: str,
-    paths: Mapping[str, Path],
-    dropped: Mapping[str, Int64s],
-    live: pa.Table,
-) -> pa.Table:
-    connection.register("live_spans", live)
-    parts = [f"SELECT {_COLUMNS}, source, row FROM live_spans"]  # noqa: S608 - column names of our own schema
-    if paths:
-        connection.register("files", pa.table({"source": list(paths), "path": [str(p) for p in paths.values()]}))
-        connection.register("dropped", _pairs(dropped))
-        # A list of paths, never a pattern: what the catalog does not name is not there.
-        listed = ", ".join("'" + str(path).replace("'", "''") + "'" for path in paths.values())
-        parts.append(
-            f"SELECT {_COLUMNS}, source, file_row_number AS row "  # noqa: S608 - our own paths, a checked project
-            f"FROM read_parquet([{listed}], file_row_number = true, filename = true) "
-            "JOIN files ON files.path = filename ANTI JOIN dropped ON "
-            "dropped.source = files.source AND dropped.row = file_row_number "
-            f"WHERE project = '{project}'"
-        )
-    connection.execute(f"CREATE TEMP VIEW spans AS {' UNION ALL '.join(parts)}")
+def _run(connection: duckdb.DuckDBPyConnection, statement: str, spans: SpansTable) -> pa.Table:
+    connection.execute(f"CREATE TEMP VIEW spans AS {spans.select(connection, _COLUMNS)}")
     answer: pa.Table = connection.sql(statement).to_arrow_table()
     return answer
-
-
-def _pairs(dropped: Mapping[str, Int64s]) -> pa.Table:
-    counts = [len(rows) for rows in dropped.values()]
-    rows = np.concatenate([np.zeros(0, np.int64), *dropped.values()])
-    return pa.table({"source": np.repeat(np.array(list(dropped), object), counts).tolist(), "row": rows},
-                    schema=pa.schema([("source", pa.string()), ("row", pa.int64())]))  # fmt: skip

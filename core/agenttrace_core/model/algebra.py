@@ -15,6 +15,8 @@ from dataclasses import dataclass
 from decimal import Decimal
 from enum import StrEnum
 
+from agenttrace_core.model.trace import AsOf
+
 # --- Fields ----------------------------------------------------------------------------------
 
 
@@ -228,6 +230,7 @@ class TraceSearch:
     """Traces that start within ``during`` and satisfy ``where``, in order.
 
     ``after`` is the place of the last trace of the page before: (value of ``order``, start, trace id).
+    ``as_of`` is what the state of a trace is judged by; it is given wherever ``TraceField.STATE`` is compared.
     """
 
     where: TracePredicate = EVERY_TRACE
@@ -236,15 +239,20 @@ class TraceSearch:
     descending: bool = True
     limit: int = 50
     after: tuple[int, int, str] | None = None
+    as_of: AsOf | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """Spans that start within ``during`` and satisfy ``spans``, of traces that satisfy ``traces``."""
+    """Spans that start within ``during`` and satisfy ``spans``, of traces that satisfy ``traces``.
+
+    ``as_of`` is as in ``TraceSearch``.
+    """
 
     spans: SpanPredicate = EVERY_SPAN
     traces: TracePredicate = EVERY_TRACE
     during: Interval = Interval()
+    as_of: AsOf | None = None
 
 
 class Measure(StrEnum):

@@ -8,6 +8,7 @@ from enum import StrEnum
 
 from agenttrace_core.model.algebra import Attribute, Column, Field, Score, TraceField
 from agenttrace_core.model.span import Quality
+from agenttrace_core.model.trace import TraceState
 from agenttrace_core.schema.tables import KINDS, STATUSES
 
 
@@ -44,7 +45,7 @@ class Form(StrEnum):
     FLAGS = "flags"
     """A list: the names of the bits of ``Quality`` that are set, in lower case; no value if none is."""
     STATE = "state"
-    """``running`` if the quality has a bit of ``UNENDED``, else ``ended``."""
+    """``running`` if the quality has a bit of ``UNENDED``, else ``complete``."""
     TRACE = "trace"
     """No column of spans: it is the trace's."""
 
@@ -67,9 +68,8 @@ class FieldInfo:
     trace: TraceField | None = None
 
 
-RUNNING, ENDED = "running", "ended"
-SPAN_STATES = (RUNNING, ENDED)
-TRACE_STATES = ("running", "complete", "broken")
+SPAN_STATES = (TraceState.RUNNING.value, TraceState.COMPLETE.value)
+TRACE_STATES = tuple(state.value for state in TraceState)
 TRACE_STATUSES = ("ok", "error")
 
 _FLAGS = tuple((flag.name or "").lower() for flag in Quality)
@@ -168,7 +168,12 @@ _SPAN_FIELDS = (
         Form.FLAGS,
         values=_FLAGS,
     ),
-    FieldInfo("start", FieldType.TIME, "When the span started", ("start_ns",)),
+    FieldInfo(
+        "start",
+        FieldType.TIME,
+        "When the span started; when it was received, if nobody says",
+        ("start_ns", "received_ns"),
+    ),
     _text("trace_id", "The trace's id, 32 hex digits", dimension=False),
     _text("span_id", "The span's id, 16 hex digits", dimension=False),
     _text("parent_span_id", "The id of the span's parent", dimension=False),

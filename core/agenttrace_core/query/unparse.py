@@ -35,7 +35,7 @@ from agenttrace_core.query.literals import format_value
 _BARE = re.compile(r"[^\W\d][\w-]*(?:\.[\w-]+)*")
 _KEY = re.compile(r"\w[\w.-]*")
 _QUOTED = str.maketrans({"\\": "\\\\", '"': '\\"', "\n": "\\n", "\t": "\\t", "\r": "\\r"})
-_SPECIAL = re.compile(r"""[\s(){}"'\\]|^/""")
+_SPECIAL = re.compile(r"""[\s(){}"'\\]|^[/<>=!]""")
 
 _ALTERNATIVES, _TOGETHER, _ALONE = range(3)
 """How tightly a piece is to hold together: as one of OR's, as one of AND's, or after a negation."""

@@ -1,0 +1,108 @@
+"""The spans of one project in one view, as a table of DuckDB.
+
+Whoever asks over many rows asks this table. It holds the rows that count, and what later arrivals
+changed in rows already written (``counted``, the context) is in place.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import duckdb
+import numpy as np
+import pyarrow as pa
+
+from agenttrace_core.schema.arrays import Int64s
+from agenttrace_core.schema.tables import LIGHT, LOCATION
+
+AMENDED_COLUMNS = ("counted", "context_agent", "context_session_id", "context_user_id", "context_ref")
+"""The columns of a row that later arrivals may change."""
+
+AMENDED = pa.schema([*LOCATION, *(LIGHT.field(name) for name in AMENDED_COLUMNS)])
+"""Where a row is, and what these columns are by now."""
+
+
+@dataclass(frozen=True, slots=True)
+class SpansTable:
+    """A project's spans, not read yet.
+
+    Attributes:
+        project: a checked name.
+        paths: light objects by file id.
+        dropped: by file id, the rows that do not count, ascending.
+        amended: rows of files of which a column is no longer as written, in the schema ``AMENDED``.
+        live: rows that are not in files yet, as they are by now: ``LIGHT`` and ``LOCATION``.
+    """
+
+    project: str
+    paths: Mapping[str, Path]
+    dropped: Mapping[str, Int64s]
+    amended: pa.Table
+    live: pa.Table
+
+    def only(self, files: Collection[str], *, live: bool = True) -> SpansTable:
+        """Return the same of some files alone, with or without what is live."""
+        paths = {source: path for source, path in self.paths.items() if source in files}
+        return replace(self, paths=paths, live=self.live if live else self.live.slice(0, 0))
+
+    def touched(self) -> set[str]:
+        """Return the files that are not, to the last row, as they were written: roll-ups do not hold for them."""
+        return self.paths.keys() & (self.dropped.keys() | set(self.amended["source"].unique().to_pylist()))
+
+    def select(self, connection: duckdb.DuckDBPyConnection, columns: Sequence[str] = LIGHT.names) -> str:
+        """Return a SELECT of ``columns`` (of ``LIGHT`` and ``LOCATION``), to be run on ``connection``.
+
+        What it reads is registered with the connection under names of its own; call it once a connection.
+        Of the files, only columns that the statement around it uses are read.
+        """
+        connection.register("spans_live", self.live)
+        listed = ", ".join(_quoted(name) for name in columns)
+        parts = [f"SELECT {listed} FROM spans_live"]  # noqa: S608 - column names of our own schema
+        touched = self.touched()
+        if len(touched) < len(self.paths):
+            parts.append(self._of_files(connection, "spans_plain", self.paths.keys() - touched, columns))
+        if touched:
+            connection.register("spans_dropped", _pairs(self.dropped, touched))
+            connection.register("spans_amended", self.amended)
+            parts.append(self._of_files(connection, "spans_touched", touched, columns))
+        return " UNION ALL ".join(parts)
+
+    def _of_files(
+        self, connection: duckdb.DuckDBPyConnection, name: str, sources: Iterable[str], columns: Sequence[str]
+    ) -> str:
+        """Select from some files; the table ``name`` says which is where. Untouched ones need no look-up a row."""
+        of = {source: str(self.paths[source]) for source in sorted(sources)}
+        is_touched = name == "spans_touched"
+        # A list of paths, never a pattern: what the catalog does not name is not there.
+        listed_paths = ", ".join(_literal(path) for path in of.values())
+        scan = f"read_parquet([{listed_paths}], file_row_number = true, filename = true) f"
+        if is_touched or "source" in columns:
+            connection.register(name, pa.table({"source": list(of), "path": list(of.values())}))
+            scan += f" JOIN {name} ON {name}.path = f.filename"
+        if is_touched:
+            scan += (
+                f" ANTI JOIN spans_dropped d ON d.source = {name}.source AND d.row = f.file_row_number"
+                f" LEFT JOIN spans_amended a ON a.source = {name}.source AND a.row = f.file_row_number"
+            )
+        known = {"source": f"{name}.source", "row": "f.file_row_number"}
+        if is_touched:
+            known |= {c: f"CASE WHEN a.row IS NULL THEN f.{c} ELSE a.{c} END" for c in AMENDED_COLUMNS}
+        listed = ", ".join(f"{known.get(c, 'f.' + _quoted(c))} AS {_quoted(c)}" for c in columns)
+        return f"SELECT {listed} FROM {scan} WHERE f.project = {_literal(self.project)}"  # noqa: S608 - our own names
+
+
+def _pairs(dropped: Mapping[str, Int64s], sources: Collection[str]) -> pa.Table:
+    chosen = {source: rows for source, rows in dropped.items() if source in sources}
+    rows = np.concatenate([np.zeros(0, np.int64), *chosen.values()])
+    named = pa.array([source for source, own in chosen.items() for _ in range(len(own))], pa.string())
+    return pa.table([named, pa.array(rows)], schema=LOCATION)
+
+
+def _quoted(name: str) -> str:
+    return f'"{name}"'
+
+
+def _literal(text: str) -> str:
+    return "'" + text.replace("'", "''") + "'"
