@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
-from typing import TypeVar, TypeVarTuple
+from typing import Any, TypeVar, TypeVarTuple
 
 import duckdb
 import pyarrow as pa
@@ -62,6 +62,18 @@ class SqlRunner:
         except duckdb.Error as error:
             raise InvalidInputError(f"the statement cannot be run: {error}") from error
 
+    async def ask(self, statement: str, parameters: Mapping[str, Any], tables: Mapping[str, pa.Table]) -> pa.Table:
+        """Run a statement of our own over ``tables`` and what it reads itself, all else being ``parameters``.
+
+        Raises:
+            InvalidInputError: DuckDB refuses the statement, or has no memory for it.
+            UnavailableError: a file is gone.
+        """
+        try:
+            return await self.work(_ask, statement, parameters, tables)
+        except duckdb.Error as error:
+            raise InvalidInputError(f"the question cannot be answered: {error}") from error
+
     async def work(self, function: Callable[[duckdb.DuckDBPyConnection, *_Given], _Answer], *args: *_Given) -> _Answer:
         """Call ``function(connection, *args)`` in a thread, on a connection of its own, which is closed at its end.
 
@@ -79,6 +91,18 @@ class SqlRunner:
             with suppress(duckdb.Error):  # it had just ended
                 connection.interrupt()
             raise
+
+
+def _ask(
+    connection: duckdb.DuckDBPyConnection,
+    statement: str,
+    parameters: Mapping[str, Any],
+    tables: Mapping[str, pa.Table],
+) -> pa.Table:
+    for name, table in tables.items():
+        connection.register(name, table)
+    answer: pa.Table = connection.sql(statement, params=dict(parameters)).to_arrow_table()
+    return answer
 
 
 def _worked(
@@ -99,6 +123,7 @@ def _worked(
 def _connect(config: dict[str, str | bool | int | float | list[str]]) -> duckdb.DuckDBPyConnection:
     database = duckdb.connect(":memory:", config=config)
     database.execute("SET parquet_metadata_cache = true")  # known only once its extension is loaded
+    database.execute("SET preserve_insertion_order = false")  # who wants an order says so, and memory is short
     return database
 
 

@@ -1,0 +1,98 @@
+"""What a view has of one project, cut where time and storage cut it, newest first."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from agenttrace_adapters.duckdb.runs import TraceRun
+from agenttrace_core.model.segment import Segment, SegmentFile
+from agenttrace_core.ports.live import LiveChunk
+from agenttrace_core.schema.arrays import Int64s, UInt64s, numbers, whole
+from agenttrace_core.schema.keys import words_of_hex
+from agenttrace_core.schema.tables import LIGHT
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Part:
+    """Rows of one project in one window of a file, or in one live chunk, and the traces that they belong to.
+
+    ``hi``, ``lo`` and ``start`` have an item a trace. In a file the rows of trace ``i`` are those from
+    ``first[i]`` on; in a chunk, row ``j`` of ``table`` is row ``first_row + j`` of the part and of trace ``first[j]``.
+    """
+
+    source: str
+    file: SegmentFile | None
+    table: pa.Table | None
+    first_row: int
+    rows: int
+    hi: UInt64s
+    lo: UInt64s
+    start: Int64s
+    first: Int64s
+    min_start_ns: int
+    max_start_ns: int
+
+    def traces_of(self, rows: Int64s) -> Int64s:
+        """Return, for row numbers of the part, the places of their traces."""
+        if self.file is None:
+            return self.first[rows]
+        return self.first.searchsorted(rows, side="right") - 1
+
+
+def file_parts(file: SegmentFile, segments: Sequence[Segment], runs: Sequence[TraceRun]) -> list[Part]:
+    """Return the parts of a file that are its ``segments``, whose ledger is in ``runs``, in the same order."""
+    sums = pa.concat_tables([run.sums for run in runs]) if len(runs) > 1 else runs[0].sums
+    parts: list[Part] = []
+    begun = 0
+    for segment in segments:
+        own = sums.slice(begun, segment.traces)
+        begun += segment.traces
+        hi, lo, start, first = (numbers(own, n) for n in ("trace_hi", "trace_lo", "start_ns", "first_row"))
+        parts.append(
+            Part(
+                str(file.id), file, None, segment.first_row, segment.rows, hi, lo, start, first,
+                segment.min_start_ns, segment.max_start_ns,
+            )
+        )  # fmt: skip
+    return parts
+
+
+def chunk_part(chunk: LiveChunk, project: str, dead: Int64s | None) -> Part | None:
+    """Return what a chunk has of a project, without its dead rows; None if that is nothing.
+
+    The part's table has the columns of ``LIGHT``, and ``row``: the number of each row in the chunk.
+    """
+    mine = np.asarray(pc.equal(whole(chunk.rows["project"]), pa.scalar(project, pa.string())))
+    if dead is not None:
+        mine = mine.copy()
+        mine[dead] = False
+    if not mine.any():
+        return None
+    table = chunk.rows.select(LIGHT.names)
+    row = np.flatnonzero(mine)
+    if len(row) < len(table):
+        table = table.take(pa.array(row))
+    table = table.append_column("row", pa.array(row))
+    words = words_of_hex(whole(table["trace_id"]), 16)
+    start = pc.coalesce(whole(table["start_ns"]), whole(table["received_ns"])).to_numpy()
+    order = np.lexsort((start, words[:, 1], words[:, 0]))
+    hi, lo = words[order, 0], words[order, 1]
+    new = np.ones(len(order), np.bool_)
+    new[1:] = (hi[1:] != hi[:-1]) | (lo[1:] != lo[:-1])
+    trace = np.empty(len(order), np.int64)
+    trace[order] = np.cumsum(new) - 1
+    begins = np.flatnonzero(new)
+    return Part(
+        chunk.id, None, table, 0, len(table), hi[begins], lo[begins], start[order][begins], trace,
+        int(start.min()), int(start.max()),
+    )  # fmt: skip
+
+
+def newest_parts_first(parts: Iterable[Part]) -> list[Part]:
+    """Return the parts by the greatest start of their rows, descending."""
+    return sorted(parts, key=lambda part: part.max_start_ns, reverse=True)
