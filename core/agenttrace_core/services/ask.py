@@ -68,7 +68,8 @@ class AskService:
         question = _question("traces", query, during, order, descending)
         where = parse_traces(query)
         after, until = self._place(cursor, project, question)
-        asked = TraceSearch(where, _until(during, until), order, descending, limit + 1, after)
+        as_of = self._read.as_of()
+        asked = TraceSearch(where, _until(during, until), order, descending, limit + 1, after, as_of)
         seen = await self._read.view()
         sums = await self._search(seen, project, asked)
         items = summaries_of(sums.slice(0, limit))
@@ -78,7 +79,7 @@ class AskService:
                 until = await self._bound(seen, project, asked)
             place = (*_position(items[-1], order), until)
             next_cursor = self._cursors.sign(project, question, place)
-        return TraceList(items, next_cursor, seen.lag, self._read.as_of())
+        return TraceList(items, next_cursor, seen.lag, as_of)
 
     async def spans(
         self, principal: Principal, query: str = "", *, during: Interval = _ALWAYS, limit: int = 50,
@@ -92,7 +93,7 @@ class AskService:
         """
         project = principal.project
         question = _question("spans", query, during)
-        selection = select(query, during)
+        selection = replace(select(query, during), as_of=self._read.as_of())
         after = None if cursor is None else tuple(self._cursors.open(cursor, project, question))
         seen = await self._read.view()
         rows = await self._queries.spans(seen.view, project, selection, limit=limit + 1, after=after)  # type: ignore[arg-type]
@@ -102,7 +103,9 @@ class AskService:
 
     async def _search(self, seen: Seen, project: str, asked: TraceSearch) -> pa.Table:
         """Every index can list the newest traces; only what asks for more needs one that searches."""
-        if isinstance(self._index, SpanQueries) or asked != TraceSearch(limit=asked.limit, after=asked.after):
+        if isinstance(self._index, SpanQueries) or asked != TraceSearch(
+            limit=asked.limit, after=asked.after, as_of=asked.as_of
+        ):
             return await self._queries.search(seen.view, project, asked)
         before = None if asked.after is None else TracePosition(*asked.after[1:])
         return await self._index.traces(seen.view, project, limit=asked.limit, before=before)

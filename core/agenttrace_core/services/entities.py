@@ -140,8 +140,9 @@ class EntityService:
         Raises:
             InvalidInputError: they cannot be sorted so, or ``cursor`` is not one of this list.
         """
-        question = repr((kind, selection, sort, descending))
         selection = selection or Selection()
+        # The moment by which states are judged is each page's own.
+        question = repr((kind, replace(selection, as_of=None), sort, descending))
         bound, after = self._opened(cursor, principal.project, question)
         during = selection.during
         end = during.end_ns if bound is None else bound

@@ -83,8 +83,9 @@ class ErrorGroupService:
         Raises:
             InvalidInputError: they cannot be sorted so, or ``cursor`` is not one of this list.
         """
-        question = repr(("error_groups", selection, sort, descending))
         selection = selection or Selection()
+        # The moment by which states are judged is each page's own.
+        question = repr(("error_groups", replace(selection, as_of=None), sort, descending))
         place = None if cursor is None else self._cursors.open(cursor, principal.project, question)
         during = selection.during
         end = during.end_ns if place is None else int(place[0])

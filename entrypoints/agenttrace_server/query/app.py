@@ -15,7 +15,7 @@ from agenttrace_server.ingestion.config import DoorConfig
 from agenttrace_server.query import failures
 from agenttrace_server.query.guard import ApiMetrics, App, Guard
 from agenttrace_server.query.page import page
-from agenttrace_server.query.routes import analytics, health, letters, live, sending, spans, traces
+from agenttrace_server.query.routes import analytics, entities, health, letters, live, sending, spans, traces
 from agenttrace_server.query.services import ApiServices
 
 
@@ -34,6 +34,7 @@ def make_api_app(services: ApiServices, authenticator: Authenticator, config: Do
         traces.router(services),
         spans.router(services),
         analytics.router(services),
+        entities.router(services),
         live.router(services),
         sending.router(services, BodyReader(config, services.ingest.admission)),
         letters.router(services),

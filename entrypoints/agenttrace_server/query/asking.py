@@ -11,6 +11,7 @@ from fastapi import Depends, Query
 
 from agenttrace_core.errors import InvalidInputError, QueryError
 from agenttrace_core.model.algebra import Aggregation, Field, Interval, Measure, TraceOrder
+from agenttrace_core.model.trace import AsOf
 from agenttrace_core.query.fields import FIELDS, is_dimension, name_of
 from agenttrace_core.query.language import parse_field
 from agenttrace_core.services.analytics import MAX_TOP, MEASURES, Kind
@@ -88,15 +89,27 @@ PanelAsked = Annotated[Panel, Depends(_panel)]
 async def _measures(
     measures: Annotated[str, Query(description="What to tell, with commas between", max_length=1024)] = "spans",
 ) -> tuple[Measure, ...]:
-    names = dict.fromkeys(name.strip() for name in measures.split(","))
-    known = {measure.value: measure for measure in Measure}
-    unknown = [name for name in names if name not in known]
-    if unknown:
-        raise InvalidInputError(f"measures: {unknown[0][:60]!r} is none; there are {', '.join(known)}")
-    return tuple(known[name] for name in names)
+    return tuple(measure("measures", name) for name in dict.fromkeys(name.strip() for name in measures.split(",")))
 
 
 MeasuresAsked = Annotated[tuple[Measure, ...], Depends(_measures)]
+
+
+def measure(parameter: str, name: str) -> Measure:
+    """Return the measure of a name.
+
+    Raises:
+        InvalidInputError: there is none.
+    """
+    try:
+        return Measure(name)
+    except ValueError as error:
+        raise InvalidInputError(f"{parameter}: {name[:60]!r} is no measure; there are {', '.join(Measure)}") from error
+
+
+def judged(asked: Aggregation, as_of: AsOf) -> Aggregation:
+    """Return the question with the moment by which it judges the states of traces."""
+    return replace(asked, selection=replace(asked.selection, as_of=as_of))
 
 
 def of_kind(panel: Panel, kind: Kind) -> Panel:

@@ -14,6 +14,7 @@ from agenttrace_core.errors import AgentTraceError, QueryError
 from agenttrace_core.model.trace import AsOf, TraceSummary
 from agenttrace_core.ports.catalog import DeadLetter
 from agenttrace_core.query.fields import NAMES
+from agenttrace_core.services.entities import EntityDetail
 from agenttrace_core.services.read import ReceiptState, SpanDetail, TracePage
 from agenttrace_core.services.view import Lag
 from agenttrace_core.wire import json_text
@@ -40,6 +41,22 @@ def trace_page(page: TracePage) -> bytes:
 def light_rows(spans: pa.Table) -> list[dict[str, Any]]:
     """Rows of a trace, or of many (then with the trace's id in place of ``orphan``)."""
     return plain_rows(light_table(spans))
+
+
+def entity_page(found: EntityDetail, as_of: AsOf) -> bytes:
+    """``GET /api/v1/sessions/{id}`` and the like."""
+    figures = {
+        name.value: money(value) if isinstance(value, Decimal) else value
+        for name, value in found.entity.figures.items()
+    }
+    return json_text.dumps(
+        {
+            "item": {"id": found.entity.id, **figures},
+            "traces": [summary(item, as_of) for item in found.traces],
+            "next_cursor": found.next_cursor,
+            **lag(found.lag),
+        }
+    )
 
 
 def span_details(found: Sequence[SpanDetail]) -> bytes:

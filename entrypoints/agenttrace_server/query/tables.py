@@ -8,7 +8,10 @@ from typing import Any
 
 import pyarrow as pa
 
+from agenttrace_core.model.algebra import Measure
 from agenttrace_core.model.span import Quality
+from agenttrace_core.services.entities import LISTED, EntityList
+from agenttrace_core.services.error_groups import ErrorGroupList
 from agenttrace_core.services.read import TraceList
 
 LIGHT_FIELDS = (
@@ -55,3 +58,45 @@ _SAID = [name for name in TRACE_FIELDS.names if name not in {"cost_usd", "state"
 def quality(bits: int) -> list[str]:
     """What is odd about a span, in words."""
     return [flag.name.lower() for flag in Quality(bits) if flag.name]
+
+
+_MONEY = pa.decimal128(38, 12)
+_FLOATS = frozenset(
+    {
+        Measure.P50_NS, Measure.P95_NS, Measure.P99_NS, Measure.MEAN_NS, Measure.TTFC_P50_NS, Measure.TTFC_P95_NS,
+        Measure.OUTPUT_TOKENS_PER_S,
+    }
+)  # fmt: skip
+
+
+def entity_table(found: EntityList) -> pa.Table:
+    """Return a page of a list of things, a row each: ``id`` and its figures."""
+    columns = [("id", pa.string()), *((each.value, _type_of(each)) for each in LISTED[found.kind])]
+    rows = [[item.id, *item.figures.values()] for item in found.items]
+    return _table(pa.schema(columns), rows)
+
+
+def error_table(found: ErrorGroupList) -> pa.Table:
+    """Return a page of kinds of errors, a row each."""
+    return _table(ERROR_FIELDS, [[getattr(item, name) for name in ERROR_FIELDS.names] for item in found.items])
+
+
+ERROR_FIELDS = pa.schema(
+    [
+        ("type", pa.string()), ("message", pa.string()), ("name", pa.string()), ("count", pa.int64()),
+        ("traces", pa.int64()), ("users", pa.int64()), ("sessions", pa.int64()), ("first_ns", pa.int64()),
+        ("last_ns", pa.int64()), ("trace_id", pa.string()), ("span_id", pa.string()),
+    ]
+)  # fmt: skip
+"""What a list of kinds of errors shows of each."""
+
+
+def _type_of(measure: Measure) -> pa.DataType:
+    if measure.value.endswith("_usd"):
+        return _MONEY
+    return pa.float64() if measure in _FLOATS else pa.int64()
+
+
+def _table(schema: pa.Schema, rows: list[list[Any]]) -> pa.Table:
+    columns = list(zip(*rows, strict=True)) or [()] * len(schema)
+    return pa.table([pa.array(c, f.type) for c, f in zip(columns, schema, strict=True)], schema=schema)

@@ -4,6 +4,14 @@ from __future__ import annotations
 
 from agenttrace_server.query.models.analytics import Figures, Row
 from agenttrace_server.query.models.common import Error, ErrorDetail, Model, Money, Partial
+from agenttrace_server.query.models.entities import (
+    EntityDetails,
+    EntityFigures,
+    EntityListing,
+    EntityPage,
+    ErrorGroup,
+    ErrorListing,
+)
 from agenttrace_server.query.models.health import Health
 from agenttrace_server.query.models.sending import DeadLetter, DeadLetters, Receipt, Sent
 from agenttrace_server.query.models.spans import (
@@ -23,8 +31,14 @@ from agenttrace_server.query.models.traces import Summary, Trace, TraceListing
 __all__ = [
     "DeadLetter",
     "DeadLetters",
+    "EntityDetails",
+    "EntityFigures",
+    "EntityListing",
+    "EntityPage",
     "Error",
     "ErrorDetail",
+    "ErrorGroup",
+    "ErrorListing",
     "Event",
     "Figures",
     "FoundSpan",

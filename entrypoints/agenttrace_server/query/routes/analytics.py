@@ -8,7 +8,7 @@ from fastapi.responses import Response
 from agenttrace_core.model.principal import Principal
 from agenttrace_core.services.analytics import Kind
 from agenttrace_server.query import figures, formats, models
-from agenttrace_server.query.asking import MeasuresAsked, Panel, PanelAsked, measuring, of_kind
+from agenttrace_server.query.asking import MeasuresAsked, Panel, PanelAsked, judged, measuring, of_kind
 from agenttrace_server.query.formats import Format, WantedFormat
 from agenttrace_server.query.parameters import Caller
 from agenttrace_server.query.services import ApiServices
@@ -24,9 +24,10 @@ def router(services: ApiServices) -> APIRouter:
         request: Request, caller: Principal, panel: Panel, wanted: Format, kind: Kind | None = None
     ) -> Response:
         panel = panel if kind is None else of_kind(panel, kind)
+        asked = judged(panel.asked, services.read.as_of())
         told = await services.patience.answer(
             request,
-            lambda: services.analytics.answer(caller, panel.asked, kind=kind, compare_previous=panel.compare),
+            lambda: services.analytics.answer(caller, asked, kind=kind, compare_previous=panel.compare),
         )
         return formats.response(figures.rows_of(told, services.patience.limits.max_rows), wanted)
 
