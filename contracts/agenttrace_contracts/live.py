@@ -12,7 +12,7 @@ import pyarrow as pa
 from agenttrace_contracts.base import Contract, Make, opened
 from agenttrace_core.model.segment import OffsetRange, Superseded
 from agenttrace_core.ports.live import LiveChunk, LiveState, LiveTable
-from agenttrace_core.schema.tables import ROWS, TRACES
+from agenttrace_core.schema.tables import LOGS, ROWS, TRACES
 
 _FILE = UUID("c8d7a1de-51f2-4cc1-b0e0-94b1a1a5ab37")
 
@@ -33,7 +33,7 @@ class LiveTableContract(Contract[LiveTable]):
             state = LiveState(
                 epoch="e1",
                 tail={0: 10, 3: 2**40},
-                chunks=[a_chunk(1), a_chunk(2, rows=0)],
+                chunks=[a_chunk(1, logs=2), a_chunk(2, rows=0), a_chunk(3, rows=0, logs=1)],
                 dead={"c1": (0, 2)},
                 superseded=[Superseded(_FILE, "p", (1, 5), b"\0\xff")],
             )
@@ -66,7 +66,7 @@ class LiveTableContract(Contract[LiveTable]):
     async def test_corrected_traces_are_seen(self, make: Make[LiveTable]) -> None:
         """Sums over a chunk with dead rows must not count what the dead rows had added."""
         async with opened(make("main")) as writer, opened(make("main")) as other:
-            state = await writer.publish(LiveState(epoch="e", chunks=[a_chunk(1), a_chunk(2)]))
+            state = await writer.publish(LiveState(epoch="e", chunks=[a_chunk(1, logs=1), a_chunk(2)]))
             reader = await _reader_of(writer, other, "e")
             await reader.current()
             for _ in range(3):
@@ -80,11 +80,11 @@ class LiveTableContract(Contract[LiveTable]):
     async def test_tables_outlive_what_replaces_them(self, make: Make[LiveTable]) -> None:
         """A query that is under way reads on, whatever the writer flushes meanwhile."""
         async with opened(make("main")) as writer, opened(make("main")) as other:
-            await writer.publish(LiveState(epoch="e1", chunks=[a_chunk(1, rows=5000)]))
+            await writer.publish(LiveState(epoch="e1", chunks=[a_chunk(1, rows=5000, logs=5000)]))
             held = await (await _reader_of(writer, other, "e1")).current()
             await writer.publish(LiveState(epoch="e1", chunks=[a_chunk(2)]))
             await writer.publish(LiveState(epoch="e2"))
-            assert_same(held, LiveState(epoch="e1", chunks=[a_chunk(1, rows=5000)]))
+            assert_same(held, LiveState(epoch="e1", chunks=[a_chunk(1, rows=5000, logs=5000)]))
 
     async def test_a_new_writer_begins_anew(self, make: Make[LiveTable]) -> None:
         """After a crash, chunk ids may come again with other rows; the old ones must not stand in for them."""
@@ -136,13 +136,14 @@ class LiveTableContract(Contract[LiveTable]):
             await adapter.aclose()
 
 
-def a_chunk(number: int, *, rows: int = 3) -> LiveChunk:
-    """Make the chunk of that number: record ``number`` of partition 0, ``rows`` spans of as many traces."""
+def a_chunk(number: int, *, rows: int = 3, logs: int = 0) -> LiveChunk:
+    """Make the chunk of that number: record ``number`` of partition 0, spans of as many traces, and log records."""
     return LiveChunk(
         id=f"c{number}",
         ranges=(OffsetRange(0, number, number + 1),),
         rows=_table(ROWS, [{"trace_id": f"{number}", "span_id": f"{n}"} for n in range(rows)]),
         traces=_table(TRACES, [{"trace_lo": number, "trace_hi": n} for n in range(rows)]),
+        logs=_table(LOGS, [{"trace_id": f"{number}", "position": n} for n in range(logs)]),
     )
 
 
@@ -169,6 +170,7 @@ def assert_same(found: LiveState, wanted: LiveState) -> None:
     for has, wants in zip(found.chunks, wanted.chunks, strict=True):
         assert has.rows.equals(wants.rows)
         assert has.traces.equals(wants.traces)
+        assert has.logs.equals(wants.logs)
 
 
 async def _reader_of(writer: LiveTable, other: LiveTable, epoch: str) -> LiveTable:

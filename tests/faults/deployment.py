@@ -56,10 +56,12 @@ async def backends(folder: Path) -> AsyncIterator[Backends]:
         yield opened
 
 
-async def append(folder: Path, *bodies: bytes, project: str = "default") -> list[Position]:
+async def append(
+    folder: Path, *bodies: bytes, project: str = "default", signal: Signal = Signal.TRACES
+) -> list[Position]:
     """Append requests, each durably, as a door does."""
     async with backends(folder) as b:
-        return [await b.queue.append(Headers(project, Signal.TRACES, time.time_ns()), body) for body in bodies]
+        return [await b.queue.append(Headers(project, signal, time.time_ns()), body) for body in bodies]
 
 
 def nowhere(name: str) -> None:

@@ -1,6 +1,6 @@
 """The live table as files that readers map into memory: a hand-over between processes without a copy.
 
-A chunk is two uncompressed Arrow IPC files of one record batch; ``manifest.json`` names those that
+A chunk is a few uncompressed Arrow IPC files of one record batch; ``manifest.json`` names those that
 count, and is replaced by rename. A chunk is a cache of what the queue holds durably, so nothing
 is fsynced; a manifest of before a reboot, whose chunks may be torn, is not believed.
 
@@ -8,6 +8,7 @@ is fsynced; a manifest of before a reboot, whose chunks may be torn, is not beli
 
     manifest.json
     epoch-<epoch>/<chunk>.rows.arrow
+    epoch-<epoch>/<chunk>.logs.arrow          where the chunk has log records
     epoch-<epoch>/<chunk>.traces-<n>.arrow    n grows when a chunk's traces are corrected
 """
 
@@ -30,6 +31,7 @@ from agenttrace_adapters.filesystem.files import path_of, translated
 from agenttrace_adapters.filesystem.manifest import ChunkEntry, Manifest
 from agenttrace_core.errors import UnavailableError
 from agenttrace_core.ports.live import LiveChunk, LiveState, LiveTable
+from agenttrace_core.schema.tables import LOGS
 
 _MANIFEST = "manifest.json"
 _READ_TRIES = 50
@@ -120,15 +122,17 @@ class FilesystemLiveTable(LiveTable):
     def _share(self, folder: Path, chunk: LiveChunk) -> _Shared:
         known = self._shared.get(chunk.id)
         if known is None:
-            entry = ChunkEntry(chunk.id, chunk.ranges, f"{quote(chunk.id, safe='')}.rows.arrow", 0)
+            rows_file = f"{quote(chunk.id, safe='')}.rows.arrow"
+            entry = ChunkEntry(chunk.id, chunk.ranges, rows_file, 0, has_logs=len(chunk.logs) > 0)
             rows = _share_table(folder / entry.rows_file, chunk.rows)
+            logs = _share_table(folder / entry.logs_file, chunk.logs) if entry.has_logs else chunk.logs
         elif _is_same(chunk.traces, known):
             return known
         else:
             entry = replace(known.entry, revision=known.entry.revision + 1)
-            rows = known.mapped.rows
+            rows, logs = known.mapped.rows, known.mapped.logs
         traces = _share_table(folder / entry.traces_file, chunk.traces)
-        return _Shared(replace(chunk, rows=rows, traces=traces), entry)
+        return _Shared(replace(chunk, rows=rows, traces=traces, logs=logs), entry)
 
     def _replace_manifest(self, body: bytes) -> None:
         temp = self._folder / f"{uuid4().hex}.tmp"
@@ -180,13 +184,16 @@ class FilesystemLiveTable(LiveTable):
         mapped = {
             str(path): self._mapped[str(path)] if str(path) in self._mapped else _map(path)
             for entry in manifest.chunks
-            for path in (folder / entry.rows_file, folder / entry.traces_file)
+            for path in (folder / name for name in entry.files)
         }
-        chunks = tuple(
-            LiveChunk(e.id, e.ranges, mapped[str(folder / e.rows_file)], mapped[str(folder / e.traces_file)])
-            for e in manifest.chunks
-        )
+        chunks = tuple(_chunk(entry, folder, mapped) for entry in manifest.chunks)
         return replace(manifest.state, chunks=chunks), mapped
+
+
+def _chunk(entry: ChunkEntry, folder: Path, mapped: Mapping[str, pa.Table]) -> LiveChunk:
+    rows, traces = mapped[str(folder / entry.rows_file)], mapped[str(folder / entry.traces_file)]
+    logs = mapped[str(folder / entry.logs_file)] if entry.has_logs else LOGS.empty_table()
+    return LiveChunk(entry.id, entry.ranges, rows, traces, logs)
 
 
 def _is_same(traces: pa.Table, known: _Shared) -> bool:
@@ -213,7 +220,7 @@ def _map(path: Path) -> pa.Table:
 
 
 def _files(shared: Mapping[str, _Shared]) -> set[str]:
-    return {name for s in shared.values() for name in (s.entry.rows_file, s.entry.traces_file)}
+    return {name for s in shared.values() for name in s.entry.files}
 
 
 def _unlink(folder: Path, names: set[str]) -> None:

@@ -14,7 +14,7 @@ from uuid import UUID
 from agenttrace_core.model.segment import OffsetRange, Superseded
 from agenttrace_core.ports.live import LiveState
 
-_FORMAT = 1
+_FORMAT = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +25,17 @@ class ChunkEntry:
     ranges: tuple[OffsetRange, ...]
     rows_file: str
     revision: int
+    has_logs: bool
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        """The names of its files."""
+        return (self.rows_file, self.traces_file, *((self.logs_file,) if self.has_logs else ()))
+
+    @property
+    def logs_file(self) -> str:
+        """The name of the file that holds its log records, if it has any."""
+        return f"{self.rows_file.removesuffix('.rows.arrow')}.logs.arrow"
 
     @property
     def traces_file(self) -> str:
@@ -76,7 +87,7 @@ class Manifest:
 
 def _decode_chunk(chunk: dict[str, Any]) -> ChunkEntry:
     ranges = tuple(OffsetRange(**r) for r in chunk["ranges"])
-    return ChunkEntry(chunk["id"], ranges, chunk["rows_file"], chunk["revision"])
+    return ChunkEntry(chunk["id"], ranges, chunk["rows_file"], chunk["revision"], chunk["has_logs"])
 
 
 def _encode_superseded(s: Superseded) -> dict[str, Any]:

@@ -81,8 +81,9 @@ class Segment:
 class SegmentFile:
     """A file that was written once and is read until something replaces it.
 
-    ``objects`` maps ``light``, ``payload`` and ``traces`` (kind ``spans``) or ``records`` (kind
-    ``logs``) to where they are. ``level`` is 0 for a flush, and one more for each merge.
+    ``objects`` maps ``light``, ``payload`` and ``traces`` (kind ``spans``) or ``records``, ``traces`` and,
+    where there are any, ``scores`` (kind ``logs``) to where they are.
+    ``level`` is 0 for a flush, and one more for each merge.
     """
 
     id: UUID

@@ -11,11 +11,12 @@ import pyarrow as pa
 
 from agenttrace_core.model.segment import OffsetRange, Superseded
 from agenttrace_core.ports.adapter import Adapter
+from agenttrace_core.schema.tables import LOGS
 
 
 @dataclass(frozen=True, slots=True)
 class LiveChunk:
-    """Some decoded records. ``rows`` is in the ``ROWS`` schema, ``traces`` in ``TRACES``.
+    """Some decoded records. ``rows`` is in the ``ROWS`` schema, ``traces`` in ``TRACES``, ``logs`` in ``LOGS``.
 
     ``ranges`` says which records went in; a chunk lies wholly at or above a watermark, or wholly
     below it. ``first_row`` and ``rows`` of ``traces`` are not set (0): rows are in order of
@@ -26,6 +27,7 @@ class LiveChunk:
     ranges: tuple[OffsetRange, ...]
     rows: pa.Table
     traces: pa.Table
+    logs: pa.Table = field(default_factory=LOGS.empty_table)
 
 
 @dataclass(frozen=True, slots=True)

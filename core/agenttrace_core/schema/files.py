@@ -6,7 +6,7 @@ uncompressed Arrow IPC file, so that a reader can map it and search its sorted i
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 
 from agenttrace_core.model.segment import Segment
 from agenttrace_core.schema.arrays import Int64s
-from agenttrace_core.schema.tables import LIGHT, LOGS, PAYLOAD, TRACES
+from agenttrace_core.schema.tables import LIGHT, PAYLOAD, TRACES
 from agenttrace_core.schema.traces import RowKeys, sums_of_ordered
 
 LASTING_LEVEL = 3
@@ -160,11 +160,11 @@ class SpansFileWriter:
             "payload": self._payload_sink.finish(),
             "traces": ipc_file(pa.concat_tables(self._sums)),
         }
-        return SpansFile(objects, tuple(_joined(self._segments)), np.concatenate(self._orders))
+        return SpansFile(objects, tuple(joined(self._segments)), np.concatenate(self._orders))
 
     def _write_payload(self, payload: pa.Table, order: Int64s, sizes: Int64s) -> None:
         """Write the payload a few row groups at a time, so that its sorted copy is never there whole."""
-        groups = list(_payload_groups(sizes))
+        groups = list(payload_groups(sizes))
         for batch in (groups[i : i + _GROUPS_AT_ONCE] for i in range(0, len(groups), _GROUPS_AT_ONCE)):
             first, stop = batch[0][0], batch[-1][1]
             ordered = _plain_payload(payload.take(pa.array(order[first:stop])))
@@ -199,15 +199,6 @@ class SpansFileWriter:
             )
 
 
-def encode_logs_file(rows: pa.Table) -> pa.Buffer:
-    """Encode log records (schema ``LOGS``) as one Parquet object."""
-    sink = pa.BufferOutputStream()
-    pq.write_table(
-        rows.cast(LOGS), sink, compression="zstd", compression_level=LASTING_LEVEL, row_group_size=PAYLOAD_GROUP_ROWS
-    )
-    return sink.getvalue()
-
-
 def ipc_file(table: pa.Table) -> pa.Buffer:
     """Encode a table as an Arrow IPC file of one uncompressed batch."""
     sink = pa.BufferOutputStream()
@@ -236,7 +227,7 @@ def _plain_payload(rows: pa.Table) -> pa.Table:
     return pa.table([rows[field.name].cast(field.type) for field in PAYLOAD], schema=PAYLOAD)
 
 
-def _payload_groups(sizes: Int64s) -> Iterator[tuple[int, int]]:
+def payload_groups(sizes: Int64s) -> Iterator[tuple[int, int]]:
     """Cut rows so that a row group holds few enough rows, and few enough bytes, to be read for one trace."""
     ends = np.cumsum(sizes)
     start = 0
@@ -252,7 +243,7 @@ def _lengths(column: pa.ChunkedArray) -> Int64s:
     return pc.binary_length(column).to_numpy().astype(np.int64)
 
 
-def _joined(segments: list[Segment]) -> Iterator[Segment]:
+def joined(segments: Sequence[Segment]) -> Iterator[Segment]:
     """Join the runs of one project and window that came in several pieces."""
     current: Segment | None = None
     for segment in segments:

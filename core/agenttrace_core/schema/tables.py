@@ -121,7 +121,16 @@ LOGS = pa.schema(
         pa.field("trace_id", pa.string()),
         pa.field("span_id", pa.string()),
         pa.field("event_name", pa.string()),
-        pa.field("time_ns", pa.int64()),
+        pa.field("time_ns", pa.int64()),  # since the epoch: when it happened, or was observed; null without both
+        pa.field("session_id", pa.string()),  # gen_ai.conversation.id, session.id
+        pa.field("response_id", pa.string()),  # gen_ai.response.id
+        # Of evaluation results; null for all else. See ``SCORES``.
+        pa.field("score_name", pa.string()),
+        pa.field("score_value", pa.float64()),
+        pa.field("score_label", pa.string()),
+        pa.field("score_explanation", pa.string()),
+        pa.field("score_source", pa.string()),
+        pa.field("score_id", pa.string()),
         pa.field("record", pa.binary(), nullable=False),  # opentelemetry.proto.logs.v1.LogRecord
         pa.field("resource", pa.binary()),
         pa.field("resource_schema_url", pa.binary()),
@@ -133,6 +142,38 @@ LOGS = pa.schema(
         pa.field("position", pa.int32(), nullable=False),
     ]
 )
+
+LOG_TRACES = pa.schema(
+    [
+        pa.field("trace_hi", pa.uint64(), nullable=False),  # both 0 for records of no trace
+        pa.field("trace_lo", pa.uint64(), nullable=False),
+        pa.field("first_row", pa.uint32(), nullable=False),
+        pa.field("rows", pa.uint32(), nullable=False),
+    ]
+)
+"""Which rows of a file of log records belong to a trace: the rows of its traces object."""
+
+SCORES = pa.schema(
+    [
+        pa.field("project", pa.string(), nullable=False),
+        pa.field("trace_id", pa.string()),
+        pa.field("span_id", pa.string()),  # null where the score is the trace's, or the session's
+        pa.field("session_id", pa.string()),
+        pa.field("response_id", pa.string()),  # of the call that was judged
+        pa.field("name", pa.string(), nullable=False),  # gen_ai.evaluation.name
+        pa.field("value", pa.float64()),  # gen_ai.evaluation.score.value; true is 1, false is 0
+        pa.field("label", pa.string()),  # gen_ai.evaluation.score.label
+        pa.field("explanation", pa.string()),  # gen_ai.evaluation.explanation, its beginning
+        pa.field("source", pa.string()),  # who judged: agenttrace.score.source, else the scope, else the service
+        pa.field("id", pa.string()),  # agenttrace.score.id
+        pa.field("time_ns", pa.int64(), nullable=False),  # of the event; of its receipt where it says none
+        pa.field("received_ns", pa.int64(), nullable=False),
+        pa.field("partition", pa.int32(), nullable=False),
+        pa.field("offset", pa.int64(), nullable=False),
+        pa.field("position", pa.int32(), nullable=False),
+    ]
+)
+"""Evaluation results: the rows of the scores object of a file of log records, where it has any."""
 
 LOCATION = pa.schema(
     [

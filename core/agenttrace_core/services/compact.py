@@ -23,11 +23,11 @@ from agenttrace_core.ports.catalog import MetadataStore
 from agenttrace_core.ports.metrics import Meter, NoMeter
 from agenttrace_core.ports.storage import ObjectStorage
 from agenttrace_core.query.settle import winners
-from agenttrace_core.schema.files import SinkFactory, SpansFileWriter, encode_logs_file, memory_sink
+from agenttrace_core.schema.files import SinkFactory, SpansFileWriter, memory_sink
+from agenttrace_core.schema.log_files import LogsFileWriter
 from agenttrace_core.services.failpoint import Failpoint, no_failpoint
 from agenttrace_core.services.flush import EncodedFile, encoded_file, store_files
-from agenttrace_core.services.merge_input import MergeInput, pieces
-from agenttrace_core.services.sources import open_table
+from agenttrace_core.services.merge_input import LogInput, MergeInput, pieces
 
 _log = logging.getLogger(__name__)
 
@@ -195,9 +195,22 @@ class CompactService:
 
     async def _merge_logs(self, old: Sequence[SegmentFile], superseded: Sequence[Superseded]) -> list[EncodedFile]:
         del superseded  # log records have no versions
-        tables = [await open_table(self._storage, file.objects["records"].key) for file in old]
-        data = await to_thread.run_sync(encode_logs_file, pa.concat_tables(tables))
-        return [encoded_file(uuid4(), FileKind.LOGS, _next_level(old), {"records": data}, ())]
+        now_ns = time.time_ns()
+        inputs = [
+            await LogInput.open(file, self._storage, expired=_expired(file, self._config, now_ns)) for file in old
+        ]
+        return await to_thread.run_sync(self._merged_logs, inputs, _next_level(old))
+
+    def _merged_logs(self, inputs: Sequence[LogInput], level: int) -> list[EncodedFile]:
+        writer = LogsFileWriter(self._open_sink)
+        for counts in pieces([i.keys for i in inputs], self._config.piece_rows):
+            rows = pa.concat_tables([source.take(count) for source, count in zip(inputs, counts, strict=True) if count])
+            if len(rows):
+                writer.write(rows)
+        if not writer.rows:
+            return []
+        logs = writer.finish()
+        return [encoded_file(uuid4(), FileKind.LOGS, level, logs.objects, logs.segments)]
 
 
 def _settled(inputs: Sequence[MergeInput], piece_rows: int) -> Iterator[pa.Table]:

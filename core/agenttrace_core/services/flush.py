@@ -16,7 +16,8 @@ from agenttrace_core.normalise.rules import VERSION
 from agenttrace_core.ports.catalog import Advance, Commit, DeadLetter, SegmentCatalog
 from agenttrace_core.ports.storage import ObjectStorage
 from agenttrace_core.schema.arrays import Int64s
-from agenttrace_core.schema.files import PASSING_LEVEL, encode_logs_file, encode_spans_file, ipc_stream
+from agenttrace_core.schema.files import PASSING_LEVEL, encode_spans_file, ipc_stream
+from agenttrace_core.schema.log_files import encode_logs_file
 from agenttrace_core.schema.tables import LIGHT
 from agenttrace_core.schema.traces import negated, trace_sums
 from agenttrace_core.services.live_group import LiveGroup, SealedRows
@@ -52,7 +53,8 @@ def encode_group(queue_id: UUID, group: LiveGroup, sealed: SealedRows, attempt: 
     logs = group.log_rows()
     if len(logs):
         name = file_id(queue_id, ranges, FileKind.LOGS, VERSION, attempt)
-        files.append(encoded_file(name, FileKind.LOGS, 0, {"records": encode_logs_file(logs)}, ()))
+        records = encode_logs_file(logs)
+        files.append(encoded_file(name, FileKind.LOGS, 0, records.objects, records.segments))
     return EncodedGroup(files, sealed, row_in_file)
 
 
@@ -64,7 +66,7 @@ def encoded_file(
     A key holds its checksum, so that a file made anew with other bytes takes another key, and an
     object that somebody may be reading is never written over.
     """
-    suffix = {"light": "parquet", "payload": "parquet", "traces": "arrow", "records": "parquet"}
+    suffix = {"light": "parquet", "payload": "parquet", "traces": "arrow", "records": "parquet", "scores": "parquet"}
     objects: dict[str, StoredObject] = {}
     for part, buffer in data.items():
         checksum = xxhash.xxh3_128_hexdigest(buffer)

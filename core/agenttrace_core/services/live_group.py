@@ -41,28 +41,25 @@ class LiveGroup:
     suspects: dict[str, set[str]] = field(default_factory=dict)
     superseded: list[Superseded] = field(default_factory=list)
     ranges: dict[int, OffsetRange] = field(default_factory=dict)
-    logs: list[pa.Table] = field(default_factory=list)
     letters: list[Letter] = field(default_factory=list)
     bodies: list[bytes] = field(default_factory=list)
     raw_bytes: int = 0
     born: float = field(default_factory=time.monotonic)
 
     def absorb(self, batch: Batch) -> None:
-        """Take in everything of a batch but its rows."""
+        """Take in everything of a batch but its rows and log records, which are a chunk's."""
         if not self.ranges:
             self.born = time.monotonic()
         for r in batch.ranges:
             known = self.ranges.get(r.partition)
             self.ranges[r.partition] = replace(known, next=r.next) if known else r
-        if len(batch.logs):
-            self.logs.append(batch.logs)
         self.letters.extend(batch.letters)
         self.bodies.extend(batch.bodies)
 
     def add_chunk(self, chunk: LiveChunk) -> None:
         """Append a chunk."""
         self.chunks[chunk.id] = chunk
-        self.raw_bytes += chunk.rows["span"].nbytes
+        self.raw_bytes += chunk.rows["span"].nbytes + chunk.logs["record"].nbytes
 
     def kill(self, chunk_id: str, rows: Iterable[int]) -> None:
         """Mark rows of a chunk as replaced, and take what they added out of the chunk's sums."""
@@ -97,8 +94,8 @@ class LiveGroup:
         return SealedRows(pa.concat_tables(tables) if tables else ROWS.empty_table(), place)
 
     def log_rows(self) -> pa.Table:
-        """Return the log records of all batches."""
-        return pa.concat_tables(self.logs) if self.logs else LOGS.empty_table()
+        """Return the log records of all chunks."""
+        return pa.concat_tables([LOGS.empty_table(), *(chunk.logs for chunk in self.chunks.values())])
 
     @property
     def offset_ranges(self) -> tuple[OffsetRange, ...]:

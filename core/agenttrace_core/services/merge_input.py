@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 from agenttrace_core.model.segment import Segment, SegmentFile, Superseded
 from agenttrace_core.ports.storage import ObjectStorage
 from agenttrace_core.schema.arrays import Int64s, UInt64s
-from agenttrace_core.schema.tables import ROWS
+from agenttrace_core.schema.tables import LOGS, ROWS
 from agenttrace_core.services.sources import open_source
 
 
@@ -45,7 +45,7 @@ class MergeInput:
 
     def __init__(self, keys: TraceKeys, light: pa.NativeFile, payload: pa.NativeFile, gone: Int64s) -> None:
         self.keys = keys
-        self._parts = [_RowStream(light), _RowStream(payload)]
+        self._parts = [RowStream(light), RowStream(payload)]
         self._gone = gone
         self._next = 0
 
@@ -71,15 +71,44 @@ class MergeInput:
         light, payload = (part.take(count) for part in self._parts)
         first, self._next = self._next, self._next + count
         rows = pa.table([*light.columns, *_shared(payload)], schema=ROWS)
-        gone = self._gone[(self._gone >= first) & (self._gone < self._next)]
-        if len(gone) == 0:
-            return rows
-        left = np.ones(count, np.bool_)
-        left[gone - first] = False
-        return rows.filter(pa.array(left))
+        return _left(rows, self._gone, first)
 
 
-class _RowStream:
+class LogInput:
+    """Reads a file of log records, from the first to the last."""
+
+    def __init__(self, keys: TraceKeys, records: pa.NativeFile, gone: Int64s) -> None:
+        self.keys = keys
+        self._records = RowStream(records)
+        self._gone = gone
+        self._next = 0
+
+    @classmethod
+    async def open(cls, file: SegmentFile, storage: ObjectStorage, *, expired: Sequence[Segment] = ()) -> LogInput:
+        """Open a file's objects. Rows of ``expired`` are left out."""
+        records, traces = [await open_source(storage, file.objects[part].key) for part in ("records", "traces")]
+        runs = [np.arange(s.first_row, s.first_row + s.rows) for s in expired]
+        gone = np.sort(np.concatenate(runs)) if runs else np.zeros(0, np.int64)
+        return cls(TraceKeys.of(file, pa.ipc.open_file(traces).read_all()), records, gone)
+
+    def take(self, count: int) -> pa.Table:
+        """Return what is left of the next ``count`` rows, in the schema ``LOGS``."""
+        rows = self._records.take(count).cast(LOGS)
+        first, self._next = self._next, self._next + count
+        return _left(rows, self._gone, first)
+
+
+def _left(rows: pa.Table, gone: Int64s, first: int) -> pa.Table:
+    """Leave out of rows, of which the first is number ``first`` of its file, those that are gone."""
+    gone = gone[(gone >= first) & (gone < first + len(rows))]
+    if len(gone) == 0:
+        return rows
+    left = np.ones(len(rows), np.bool_)
+    left[gone - first] = False
+    return rows.filter(pa.array(left))
+
+
+class RowStream:
     """The rows of a Parquet object, a row group at a time."""
 
     def __init__(self, source: pa.NativeFile) -> None:
@@ -88,6 +117,7 @@ class _RowStream:
         self._rest: pa.Table | None = None
 
     def take(self, count: int) -> pa.Table:
+        """Return the next ``count`` rows."""
         taken: list[pa.Table] = []
         missing = count
         while missing:

@@ -200,10 +200,11 @@ class WriteService:
         group = self._current
         group.absorb(batch)
         self._bodies.add(batch.bodies)
-        if len(batch.rows):
+        if len(batch.rows) or len(batch.logs):
             self._chunk_number += 1
             sums = await to_thread.run_sync(trace_sums, batch.rows)
-            group.add_chunk(LiveChunk(f"{self._epoch[:8]}-{self._chunk_number}", batch.ranges, batch.rows, sums))
+            name = f"{self._epoch[:8]}-{self._chunk_number}"
+            group.add_chunk(LiveChunk(name, batch.ranges, batch.rows, sums, batch.logs))
             repeated = self._seen.suspects(hashes) | _repeated_within(hashes)
             self._seen.add(hashes)
             if repeated.any():
