@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from agenttrace_core.errors import InvalidInputError, NotFoundError
+from agenttrace_core.errors import InvalidInputError
+from agenttrace_core.messages.media import Blob, MediaId
 from agenttrace_core.model.ids import parse_span_id, parse_trace_id
 from agenttrace_core.model.principal import Principal
 from agenttrace_core.model.receipt import Receipt
@@ -20,19 +20,18 @@ from agenttrace_core.ports.index import SpanIndex, View
 from agenttrace_core.ports.live import LiveChunk, LiveTable
 from agenttrace_core.query.cursor import Cursors
 from agenttrace_core.query.settle import (
-    ARRIVAL_COLUMNS,
     SETTLE_COLUMNS,
     effective_start,
-    needs_arrival,
     orphans,
     settle,
 )
 from agenttrace_core.query.summary import summaries_of, summary_of
 from agenttrace_core.schema.keys import words_of_hex
 from agenttrace_core.schema.tables import LIGHT
-from agenttrace_core.services.otlp_pieces import located, span_messages, trace_pieces
+from agenttrace_core.services.otlp_pieces import trace_pieces
+from agenttrace_core.services.span_detail import SpanDetail, span_details, span_media
+from agenttrace_core.services.trace_rows import settled_rows
 from agenttrace_core.services.view import Lag, Seen, Views
-from agenttrace_core.wire.message import Json
 
 _LIST = "traces"
 _EXPORT_TRACES = 64
@@ -65,18 +64,6 @@ class TracePage:
     next_cursor: str | None
     lag: Lag
     as_of: AsOf
-
-
-@dataclass(frozen=True, slots=True)
-class SpanDetail:
-    """All that is known of a span: ``light`` by column, and what was sent as OTLP/JSON."""
-
-    light: Mapping[str, Any]
-    span: Json
-    resource: Json
-    resource_schema_url: str
-    scope: Json
-    scope_schema_url: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,7 +141,7 @@ class ReadService:
         project = principal.project
         place = None if cursor is None else self._cursors.open(cursor, project, trace_id)
         seen = await self._views.look()
-        rows = await self._settled(seen, project, trace_id, _TREE_COLUMNS)
+        rows = await settled_rows(self._index, seen, project, trace_id, _TREE_COLUMNS)
         first = 0 if place is None else _after(rows, place)
         page = rows.select(_TREE_COLUMNS).slice(first, limit)
         page = page.append_column("orphan", pa.array(orphans(rows)[first : first + limit]))
@@ -171,15 +158,16 @@ class ReadService:
         """
         trace_id, span_id = parse_trace_id(trace_id), parse_span_id(span_id)
         seen = await self._views.look()
-        rows = await self._settled(seen, principal.project, trace_id, LIGHT.names)
-        rows = rows.filter(pc.equal(rows["span_id"], pa.scalar(span_id, pa.string())))
-        if len(rows) == 0:
-            raise NotFoundError(f"no span {span_id} in trace {trace_id}{_while(seen.lag)}")
-        payload = await self._index.payload(seen.view, located(rows))
-        return [
-            SpanDetail(light, *messages)
-            for light, messages in zip(rows.select(LIGHT.names).to_pylist(), span_messages(payload), strict=True)
-        ]
+        return await span_details(self._index, seen, principal.project, trace_id, span_id)
+
+    async def media(self, principal: Principal, media_id: str) -> Blob:
+        """Return the bytes of a picture, sound or file in a message.
+
+        Raises:
+            NotFoundError: the project has nothing by that id.
+        """
+        media = MediaId.parse(media_id)
+        return await span_media(self._index, await self._views.look(), principal.project, media)
 
     async def trace_otlp(self, principal: Principal, trace_id: str) -> AsyncIterator[bytes]:
         """Return the whole trace as one OTLP/JSON request, in pieces of some megabytes at most.
@@ -192,7 +180,7 @@ class ReadService:
         """
         trace_id = parse_trace_id(trace_id)
         seen = await self._views.look()
-        rows = await self._settled(seen, principal.project, trace_id, _LOCATING_COLUMNS)
+        rows = await settled_rows(self._index, seen, principal.project, trace_id, _LOCATING_COLUMNS)
         return trace_pieces(self._index, seen.view, rows)
 
     async def export(self, principal: Principal) -> AsyncIterator[bytes]:
@@ -240,16 +228,6 @@ class ReadService:
         place = {p: max(state.tail.get(p, 0), since.get(p, 0)) for p in {*state.tail, *since}}
         return pa.concat_tables([LIGHT.empty_table(), *rows]), place
 
-    async def _settled(self, seen: Seen, project: str, trace_id: str, columns: Sequence[str]) -> pa.Table:
-        """Read the rows of a trace, in order, with ``columns`` and ``LOCATION`` among theirs."""
-        rows = await self._index.versions(seen.view, project, [trace_id], columns=columns)
-        if len(rows) == 0:
-            raise NotFoundError(f"no trace {trace_id} in project {project!r}{_while(seen.lag)}")
-        if needs_arrival(rows):
-            both = tuple(dict.fromkeys((*columns, *ARRIVAL_COLUMNS)))
-            rows = await self._index.versions(seen.view, project, [trace_id], columns=both)
-        return settle(rows)
-
     async def _export_page(self, view: View, project: str, trace_ids: list[str]) -> AsyncIterator[bytes]:
         rows = await self._index.versions(view, project, trace_ids, columns=_LOCATING_COLUMNS)
         for trace_id in trace_ids:
@@ -257,13 +235,6 @@ class ReadService:
             async for piece in trace_pieces(self._index, view, settle(own)):
                 yield piece
             yield b"\n"
-
-
-def _while(lag: Lag) -> str:
-    if not lag.partial:
-        return ""
-    size = "" if lag.lag_bytes is None else f" ({lag.lag_bytes:,} bytes)"
-    return f"; but not all that was acknowledged is readable yet{size}: ask again"
 
 
 def _place(rows: pa.Table, end: int) -> tuple[int | str, ...]:

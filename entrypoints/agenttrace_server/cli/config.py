@@ -10,7 +10,15 @@ import click
 from agenttrace_server.cli.options import config_option, data_option, resolve_server
 from agenttrace_server.settings import Settings
 
-_DURATIONS = {"ingest.body_timeout", "write.flush_age", "compact.interval", "compact.settle", "compact.grace"}
+_DURATIONS = {
+    "ingest.body_timeout",
+    "write.flush_age",
+    "compact.interval",
+    "compact.settle",
+    "compact.grace",
+    "query.broken_after",
+    "query.timeout",
+}
 
 
 @click.command("config")

@@ -15,7 +15,7 @@ from agenttrace_server.ingestion.config import DoorConfig
 from agenttrace_server.query import failures
 from agenttrace_server.query.guard import ApiMetrics, App, Guard
 from agenttrace_server.query.page import page
-from agenttrace_server.query.routes import analytics, entities, health, letters, live, sending, spans, traces
+from agenttrace_server.query.routes import analytics, entities, health, letters, live, media, sending, spans, traces
 from agenttrace_server.query.services import ApiServices
 
 
@@ -36,6 +36,7 @@ def make_api_app(services: ApiServices, authenticator: Authenticator, config: Do
         analytics.router(services),
         entities.router(services),
         live.router(services),
+        media.router(services),
         sending.router(services, BodyReader(config, services.ingest.admission)),
         letters.router(services),
     ):

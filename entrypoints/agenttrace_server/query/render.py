@@ -15,12 +15,18 @@ from agenttrace_core.model.trace import AsOf, TraceSummary
 from agenttrace_core.ports.catalog import DeadLetter
 from agenttrace_core.query.fields import NAMES
 from agenttrace_core.services.entities import EntityDetail
-from agenttrace_core.services.read import ReceiptState, SpanDetail, TracePage
+from agenttrace_core.services.read import ReceiptState, TracePage
+from agenttrace_core.services.span_detail import SpanDetail
 from agenttrace_core.services.view import Lag
 from agenttrace_core.wire import json_text
 from agenttrace_server.query.formats import money, plain_rows
 from agenttrace_server.query.sending import Sent
 from agenttrace_server.query.tables import LIGHT_FIELDS, light_table, quality
+
+CONTENT_FIELDS = (
+    "input_messages", "output_messages", "system_instructions", "tool_definitions", "input", "output",
+)  # fmt: skip
+"""What was said in a span, of ``SpanContent`` by the same names."""
 
 _MONEY = frozenset({"cost_usd", "given_cost_usd"})
 
@@ -137,6 +143,7 @@ def _span_detail(detail: SpanDetail) -> dict[str, Any]:
         "end_ns": _number(span.get("endTimeUnixNano")) or None,
         "received_ns": light["received_ns"],
         "quality": quality(light["quality"]),
+        **{name: getattr(detail.content, name) for name in CONTENT_FIELDS},
         "trace_state": span.get("traceState", ""),
         "flags": _number(span.get("flags")),
         "attributes": span.get("attributes", []),

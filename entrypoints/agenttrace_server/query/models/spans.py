@@ -106,12 +106,27 @@ class InstrumentationScope(Resource):
     version: str
 
 
+class Message(Model):
+    """Who said what. A part is one of OpenTelemetry's, by its ``type``."""
+
+    role: str = Field(description="user, assistant, system or tool; others as they were sent.")
+    parts: list[dict[str, Any]]
+    name: str | None = None
+    finish_reason: str | None = None
+
+
 class OneSpan(LightFields):
     """Everything of a span. Attributes are as in OTLP/JSON: ``[{"key": …, "value": {"stringValue": …}}]``."""
 
     trace_id: str
     end_ns: int | None
     received_ns: int
+    input_messages: list[Message] | None = Field(description="What the span was given; null if it does not say.")
+    output_messages: list[Message] | None = Field(description="What it gave.")
+    system_instructions: list[dict[str, Any]] | None = Field(description="Parts, where they are apart from the input.")
+    tool_definitions: list[dict[str, Any]] | None
+    input: Any = Field(description="The input itself, where the messages do not say all of it.")
+    output: Any = Field(description="The output itself, where the messages do not say all of it.")
     trace_state: str
     flags: int
     attributes: list[dict[str, Any]]

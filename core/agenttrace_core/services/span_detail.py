@@ -1,0 +1,96 @@
+"""One span with everything that was sent of it, what was said in it, and the media in that."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+from anyio import to_thread
+
+from agenttrace_core.errors import NotFoundError
+from agenttrace_core.messages.content import SpanContent, span_blob, span_content
+from agenttrace_core.messages.media import Blob, MediaId
+from agenttrace_core.ports.index import SpanIndex
+from agenttrace_core.schema.tables import LIGHT
+from agenttrace_core.services.otlp_pieces import located, span_messages
+from agenttrace_core.services.trace_rows import behind, settled_rows
+from agenttrace_core.services.view import Seen
+from agenttrace_core.wire.message import Json
+
+_INLINE_BYTES = 128 << 10
+"""Spans larger than that are read in a thread, so that nobody else has to wait."""
+
+
+@dataclass(frozen=True, slots=True)
+class SpanDetail:
+    """All that is known of a span: ``light`` by column, what was sent as OTLP/JSON, and what was said."""
+
+    light: Mapping[str, Any]
+    span: Json
+    resource: Json
+    resource_schema_url: str
+    scope: Json
+    scope_schema_url: str
+    content: SpanContent
+
+
+async def span_details(
+    index: SpanIndex, seen: Seen, project: str, trace_id: str, span_id: str, *, events: Sequence[Json] = ()
+) -> list[SpanDetail]:
+    """Return all that is known of a span; more than one where senders used its id twice, in the trace's order.
+
+    ``events`` are log records that belong to the span, as OTLP/JSON, in order.
+
+    Raises:
+        NotFoundError: the project has no such span.
+    """
+    rows, payload = await _one_span(index, seen, project, trace_id, span_id)
+    light = rows.select(LIGHT.names).to_pylist()
+    if _is_small(payload):
+        return _details(light, payload, events)
+    return await to_thread.run_sync(_details, light, payload, events)
+
+
+async def span_media(
+    index: SpanIndex, seen: Seen, project: str, media: MediaId, *, events: Sequence[Json] = ()
+) -> Blob:
+    """Return the bytes that a reference in a span's messages stands for.
+
+    Raises:
+        NotFoundError: the project has no such span, or nothing in the span is what ``media`` names.
+    """
+    _, payload = await _one_span(index, seen, project, media.trace_id, media.span_id)
+    find = (media.digest, payload, events)
+    blob = _blob(*find) if _is_small(payload) else await to_thread.run_sync(_blob, *find)
+    if blob is None:
+        raise NotFoundError(f"span {media.span_id} in trace {media.trace_id} holds no such media")
+    return blob
+
+
+async def _one_span(
+    index: SpanIndex, seen: Seen, project: str, trace_id: str, span_id: str
+) -> tuple[pa.Table, pa.Table]:
+    rows = await settled_rows(index, seen, project, trace_id, LIGHT.names)
+    rows = rows.filter(pc.equal(rows["span_id"], pa.scalar(span_id, pa.string())))
+    if len(rows) == 0:
+        raise NotFoundError(f"no span {span_id} in trace {trace_id}{behind(seen.lag)}")
+    return rows, await index.payload(seen.view, located(rows))
+
+
+def _details(light: list[dict[str, Any]], payload: pa.Table, events: Sequence[Json]) -> list[SpanDetail]:
+    return [
+        SpanDetail(row, *messages, span_content(messages[0], events=events))
+        for row, messages in zip(light, span_messages(payload), strict=True)
+    ]
+
+
+def _blob(digest: bytes, payload: pa.Table, events: Sequence[Json]) -> Blob | None:
+    found = (span_blob(span, digest, events=events) for span, *_ in span_messages(payload))
+    return next((blob for blob in found if blob is not None), None)
+
+
+def _is_small(payload: pa.Table) -> bool:
+    return sum(column.nbytes for column in payload.columns) <= _INLINE_BYTES

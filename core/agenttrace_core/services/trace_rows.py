@@ -1,0 +1,35 @@
+"""The rows of one trace: found, settled, and in order. What every view of a trace begins with."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pyarrow as pa
+
+from agenttrace_core.errors import NotFoundError
+from agenttrace_core.ports.index import SpanIndex
+from agenttrace_core.query.settle import ARRIVAL_COLUMNS, needs_arrival, settle
+from agenttrace_core.services.view import Lag, Seen
+
+
+async def settled_rows(index: SpanIndex, seen: Seen, project: str, trace_id: str, columns: Sequence[str]) -> pa.Table:
+    """Read the rows of a trace, in order, with ``columns`` and ``LOCATION`` among theirs.
+
+    Raises:
+        NotFoundError: the project has no such trace.
+    """
+    rows = await index.versions(seen.view, project, [trace_id], columns=columns)
+    if len(rows) == 0:
+        raise NotFoundError(f"no trace {trace_id} in project {project!r}{behind(seen.lag)}")
+    if needs_arrival(rows):
+        both = tuple(dict.fromkeys((*columns, *ARRIVAL_COLUMNS)))
+        rows = await index.versions(seen.view, project, [trace_id], columns=both)
+    return settle(rows)
+
+
+def behind(lag: Lag) -> str:
+    """Return what to add to the news that something is not there, while not all is readable that was acknowledged."""
+    if not lag.partial:
+        return ""
+    size = "" if lag.lag_bytes is None else f" ({lag.lag_bytes:,} bytes)"
+    return f"; but not all that was acknowledged is readable yet{size}: ask again"
