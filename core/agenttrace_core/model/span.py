@@ -21,6 +21,8 @@ class Quality(IntFlag):
     """The parent's id has a wrong length: the span is shown as a root."""
     RUNNING = 256
     """Sent at its start, marked as not over: an end that it names does not count."""
+    COUNTED_BELOW = 512
+    """Its dialect says that its tokens are those of spans below it: they never count."""
 
 
 UNENDED = Quality.NO_END | Quality.RUNNING

@@ -61,21 +61,39 @@ def identity_hashes(rows: pa.Table) -> UInt64s:
     trace = words_of_hex(whole(rows["trace_id"]), 16)
     span = words_of_hex(whole(rows["span_id"]), 8)[:, 0]
     start = whole(rows["start_ns"]).fill_null(0).to_numpy().view(np.uint64)
-    mixed = _mix(trace[:, 0] ^ _mix(trace[:, 1] ^ _mix(span ^ _mix(start))))
+    hashes = mixed(trace[:, 0] ^ mixed(trace[:, 1] ^ mixed(span ^ mixed(start))))
     for name in ("project", "service", "kind"):
-        mixed = _mix(mixed ^ _hash_text(rows[name]))
-    return mixed
+        hashes = mixed(hashes ^ text_hashes(rows[name]))
+    return hashes
 
 
-def _mix(x: UInt64s) -> UInt64s:
-    x = x + np.uint64(0x9E3779B97F4A7C15)
-    x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    mixed: UInt64s = x ^ (x >> np.uint64(31))
-    return mixed
+_STEP = np.uint64(0x9E3779B97F4A7C15)
+_FACTORS = np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB)
+_INVERSES = tuple(np.uint64(pow(int(factor), -1, 1 << 64)) for factor in _FACTORS)
 
 
-def _hash_text(column: pa.ChunkedArray) -> UInt64s:
+def mixed(x: UInt64s) -> UInt64s:
+    """Scramble numbers one to one: the finaliser of splitmix64."""
+    x = x + _STEP
+    x = (x ^ (x >> np.uint64(30))) * _FACTORS[0]
+    x = (x ^ (x >> np.uint64(27))) * _FACTORS[1]
+    scrambled: UInt64s = x ^ (x >> np.uint64(31))
+    return scrambled
+
+
+def unmixed(x: UInt64s) -> UInt64s:
+    """The inverse of ``mixed``."""
+    x = x ^ (x >> np.uint64(31)) ^ (x >> np.uint64(62))
+    x = x * _INVERSES[1]
+    x = x ^ (x >> np.uint64(27)) ^ (x >> np.uint64(54))
+    x = x * _INVERSES[0]
+    x = x ^ (x >> np.uint64(30)) ^ (x >> np.uint64(60))
+    plain: UInt64s = x - _STEP
+    return plain
+
+
+def text_hashes(column: pa.ChunkedArray | pa.Array) -> UInt64s:
+    """Return a 64-bit hash of each text; null has one, too."""
     encoded = whole(column).dictionary_encode(null_encoding="encode")
     hashes = [xxhash.xxh3_64_intdigest(text or b"\0") for text in encoded.dictionary.cast(pa.binary()).to_pylist()]
     hashed: UInt64s = np.array(hashes, np.uint64)[encoded.indices.to_numpy()]

@@ -115,6 +115,40 @@ TRACES = pa.schema(
     ]
 )
 
+CONTEXTS = pa.schema(
+    [
+        pa.field("project", pa.string(), nullable=False),
+        pa.field("trace_hi", pa.uint64(), nullable=False),
+        pa.field("trace_lo", pa.uint64(), nullable=False),
+        pa.field("span", pa.uint64(), nullable=False),  # the span id as a number
+        pa.field("agent", pa.string()),
+        pa.field("session_id", pa.string()),
+        pa.field("user_id", pa.string()),
+        pa.field("ref", pa.uint64(), nullable=False),  # where to seek on, see context_ref; 0 is nowhere
+        pa.field("seekers", pa.int32(), nullable=False),  # rows and contexts, at most, that refer to the span
+        pa.field("ended", pa.bool_(), nullable=False),  # what it says while it runs, its last version may not
+    ]
+)
+"""What spans that rows written before refer to by ``context_ref`` say to those: their own context."""
+
+FLIPS = pa.schema(
+    [
+        pa.field("project", pa.string(), nullable=False),
+        pa.field("trace_hi", pa.uint64(), nullable=False),
+        pa.field("trace_lo", pa.uint64(), nullable=False),
+        pa.field("partition", pa.int32(), nullable=False),  # of the row, which these three name
+        pa.field("offset", pa.int64(), nullable=False),
+        pa.field("position", pa.int32(), nullable=False),
+        pa.field("window", pa.int64(), nullable=False),  # that the row belongs to: the flip expires with it
+        pa.field("turns", pa.bool_(), nullable=False),  # "counted" is the other way round
+        pa.field("input_tokens", pa.int64(), nullable=False),  # what that adds to sums, signed, like the rest
+        pa.field("output_tokens", pa.int64(), nullable=False),
+        pa.field("cost_pico_usd", pa.int64(), nullable=False),
+        pa.field("unpriced", pa.int32(), nullable=False),
+    ]
+)
+"""Rows written before whose ``counted`` later arrivals turned, and back: of an even number of flips none is seen."""
+
 LOGS = pa.schema(
     [
         pa.field("project", pa.string(), nullable=False),

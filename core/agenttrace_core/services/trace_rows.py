@@ -8,6 +8,7 @@ import pyarrow as pa
 
 from agenttrace_core.errors import NotFoundError
 from agenttrace_core.ports.index import SpanIndex
+from agenttrace_core.query.resolve import RESOLVE_COLUMNS, resolved
 from agenttrace_core.query.settle import ARRIVAL_COLUMNS, needs_arrival, settle
 from agenttrace_core.services.view import Lag, Seen
 
@@ -24,7 +25,9 @@ async def settled_rows(index: SpanIndex, seen: Seen, project: str, trace_id: str
     if needs_arrival(rows):
         both = tuple(dict.fromkeys((*columns, *ARRIVAL_COLUMNS)))
         rows = await index.versions(seen.view, project, [trace_id], columns=both)
-    return settle(rows)
+    rows = settle(rows)
+    # A page that shows them, or what they sum up to, must not wait until later arrivals have had their effect.
+    return resolved(rows) if set(RESOLVE_COLUMNS) <= set(columns) else rows
 
 
 def behind(lag: Lag) -> str:
