@@ -1,8 +1,12 @@
-"""Applies the rules to a whole batch: attributes in, canonical columns out, no Python a span."""
+"""Applies the rules to a whole batch: attributes in, canonical columns out.
+
+Work is done in columns, and only for sources that occur in the batch and rows that no better source has
+filled. Python sees single values where a text is JSON, or a number is written as something else.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from typing import Any
 
@@ -10,122 +14,308 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from agenttrace_core.normalise.rules import RULES, Rule
-from agenttrace_core.schema.tables import LIGHT
-from agenttrace_core.wire.quality import Flags, as_text
+from agenttrace_core.normalise import nested, values
+from agenttrace_core.normalise.attributes import NOWHERE, Attributes, Batch
+from agenttrace_core.normalise.rules import RULES, Rule, Source, When
+from agenttrace_core.schema.arrays import Bools, Int64s
 
-Ints = np.ndarray[Any, np.dtype[np.int64]]
-
-_MAX_INT64 = np.iinfo(np.int64).max
-
-# Without a type pyarrow guesses one, and looks for pandas and dateutil on the disk each time.
-_EMPTY, _NO_TEXT = pa.scalar("", pa.string()), pa.scalar(None, pa.string())
-_ZERO, _NO_COUNT = pa.scalar(0, pa.int64()), pa.scalar(None, pa.int64())
+_TYPES = {
+    "text": pa.string(), "count": pa.int64(), "duration": pa.int64(), "money": pa.decimal128(18, 12),
+    "tags": pa.list_(pa.string()), "flag": pa.string(),
+}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
-class Attributes:
-    """All attributes of a batch, end to end: ``row`` is the span (or resource) that each belongs to."""
+class Filled:
+    """A column, and which of its rule's sources gave each row's value (its number, -1 for none)."""
 
-    keys: pa.BinaryArray
-    values: pa.StructArray
-    row: Ints
-
-    @classmethod
-    def of(cls, lists: pa.ListArray) -> Attributes:
-        """Flatten a list of OTLP ``KeyValue`` a row. A row whose list is null has none."""
-        pairs = lists.flatten()
-        return cls(pairs.field("key"), pairs.field("value"), np.asarray(pc.list_parent_indices(lists)))
+    values: pa.Array
+    source: Int64s
 
 
-@dataclass(frozen=True, slots=True)
-class _Plan:
-    """The rules of one level, with every attribute key that any of them names."""
+def promote(batch: Batch, rules: tuple[Rule, ...] = RULES) -> dict[str, Filled]:
+    """Return what each rule's column holds, by its name; null where no source gives a value.
 
-    rules: tuple[Rule, ...]
-    keys: pa.BinaryArray
-    code_of: dict[str, int]
+    ``batch.quality`` is marked where a text that was used is not UTF-8.
+    """
+    promotion = _Promotion(batch, _keys(rules))
+    for rule in rules:
+        promotion.fill(rule)
+    return promotion.columns
 
 
 @cache
-def _plan(level: str) -> _Plan:
-    rules = tuple(rule for rule in RULES if rule.level == level)
-    keys = list(dict.fromkeys(source.key for rule in rules for source in rule.sources))
-    return _Plan(rules, pa.array([key.encode() for key in keys], pa.binary()), {k: i for i, k in enumerate(keys)})
+def _keys(rules: tuple[Rule, ...]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """All attributes of spans, and of resources, that any rule names."""
+    sources = [source for rule in rules for source in rule.sources]
+    plain = [s.name for s in sources if s.kind == "key"]
+    added = [name for s in sources if s.kind == "key" and s.path is None for name in s.add]
+    asked = [key for s in sources if s.when is not None for key in s.when.keys]
+    resources = [s.name for s in sources if s.kind == "resource"]
+    return tuple(dict.fromkeys([*plain, *added, *asked])), tuple(dict.fromkeys(resources))
 
 
-def promote(attributes: Attributes, rows: int, quality: Flags, *, level: str = "span") -> dict[str, pa.Array]:
-    """Return the columns that the rules of ``level`` give, each of length ``rows``; null where no source does.
+@dataclass(slots=True)
+class _Candidates:
+    """Rows that a source may fill, ascending, and where in ``attributes`` the value of each lies."""
 
-    ``quality`` has one item a row, and is changed in place where a text is not UTF-8.
-    """
-    plan = _plan(level)
-    codes = pc.index_in(attributes.keys, value_set=plan.keys)
-    named = np.flatnonzero(np.asarray(codes.is_valid()))
-    code_of_named = codes.fill_null(-1).to_numpy()[named]
-    by_code = named[np.argsort(code_of_named, kind="stable")]
-    bounds = np.searchsorted(np.sort(code_of_named), np.arange(len(plan.keys) + 1))
-    found = {key: by_code[bounds[code] : bounds[code + 1]] for key, code in plan.code_of.items()}
-    return {rule.column: _column(rule, attributes, found, rows, quality) for rule in plan.rules}
+    rows: Int64s
+    where: Int64s
+    attributes: Attributes
+
+    def keep(self, which: Bools) -> None:
+        self.rows, self.where = self.rows[which], self.where[which]
 
 
-def _column(rule: Rule, attributes: Attributes, found: dict[str, Ints], rows: int, quality: Flags) -> pa.Array:
-    """Fill a column source by source, the least preferred first, so that the better ones overwrite it."""
-    kind = LIGHT.field(rule.column).type
-    is_text = pa.types.is_string(kind)
-    pieces: list[pa.Array] = []
-    place = np.full(rows, -1, np.int64)
-    filled = 0
-    for source in reversed(rule.sources):
-        where = found[source.key]
-        if len(where) == 0:
-            continue
-        own = np.zeros(len(where), np.uint16)
-        taken = attributes.values.take(pa.array(where))
-        piece = _texts(taken, own) if is_text else _counts(taken)
-        if source.values:
-            piece = _translate(piece, dict(source.values))
-        usable = np.asarray(piece.is_valid())
-        owner = attributes.row[where]
-        quality[owner[own != 0]] |= own[own != 0]
-        # Of a key that a span carries twice the first counts, so the last is placed first.
-        place[owner[usable][::-1]] = (filled + np.flatnonzero(usable))[::-1]
-        pieces.append(piece)
-        filled += len(piece)
-    if not pieces:
-        return pa.nulls(rows, kind)
-    return pa.concat_arrays(pieces).take(pa.array(place, mask=place < 0))
+@dataclass(slots=True)
+class _Promotion:
+    """One batch on its way through the rules."""
+
+    batch: Batch
+    keys: tuple[tuple[str, ...], tuple[str, ...]]
+    columns: dict[str, Filled] = field(default_factory=dict)
+    _found: dict[str, Int64s] = field(init=False)
+    _found_resources: dict[str, Int64s] = field(init=False)
+    _masks: dict[When, Bools] = field(default_factory=dict)
+    _parsed: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self._found = self.batch.spans.find(self.keys[0])
+        self._found_resources = self.batch.resources.find(self.keys[1])
+
+    def fill(self, rule: Rule) -> None:
+        """Fill a column source by source, the most preferred first, until every row has a value."""
+        rows = len(self.batch)
+        place, source_of_row = np.full(rows, -1, np.int64), np.full(rows, -1, np.int64)
+        pieces: list[pa.Array] = []
+        filled = 0
+        for number, source in enumerate(rule.sources):
+            found = self._from(source, rule.type, place)
+            if found is None:
+                continue
+            at, piece = found
+            place[at] = filled + np.arange(len(at))
+            source_of_row[at] = number
+            pieces.append(piece)
+            filled += len(piece)
+            if filled == rows:
+                break
+        if pieces:
+            whole = pa.concat_arrays(pieces).take(pa.array(place, mask=place < 0))
+        else:
+            whole = pa.nulls(rows, _TYPES[rule.type])
+        self.columns[rule.column] = Filled(whole, source_of_row)
+
+    def _from(self, source: Source, kind: str, place: Int64s) -> tuple[Int64s, pa.Array] | None:
+        """Return the rows, still empty, that ``source`` has a value for, and the values."""
+        if source.kind in ("key", "resource"):
+            candidates = self._candidates(source, place)
+            if candidates is None:
+                return None
+            rows, piece = candidates.rows, self._read(source, kind, candidates)
+        else:
+            rows = np.flatnonzero(self._mask(source.when) & (place < 0)) if self._may_hold(source) else NOWHERE
+            if len(rows) == 0:
+                return None
+            piece = self._without_attribute(source, rows)
+        if kind in ("text", "flag"):
+            piece = _refine(piece, source)
+        usable = np.flatnonzero(np.asarray(piece.is_valid()))
+        # Of a key that a span carries twice the first counts.
+        first = np.ones(len(usable), np.bool_)
+        first[1:] = rows[usable][1:] != rows[usable][:-1]
+        usable = usable[first]
+        if len(usable) == 0:
+            return None
+        return rows[usable], piece if len(usable) == len(piece) else piece.take(pa.array(usable))
+
+    def _candidates(self, source: Source, place: Int64s) -> _Candidates | None:
+        found = self._found if source.kind == "key" else self._found_resources
+        where = found.get(source.name)
+        if where is None:
+            return None
+        if source.kind == "key":
+            candidates = _Candidates(self.batch.spans.row[where], where, self.batch.spans)
+        else:
+            candidates = self._of_resources(where)
+        candidates.keep(place[candidates.rows] < 0)
+        if source.when is not None and len(candidates.rows):
+            candidates.keep(self._mask(source.when)[candidates.rows])
+        return candidates if len(candidates.rows) else None
+
+    def _of_resources(self, where: Int64s) -> _Candidates:
+        """Give each span what its resource says."""
+        resources = self.batch.resources
+        of_resource = np.full(len(self.batch.raw_resources), -1, np.int64)
+        of_resource[resources.row[where][::-1]] = where[::-1]
+        of_span = of_resource[self.batch.resource_of_span]
+        rows = np.flatnonzero(of_span >= 0)
+        return _Candidates(rows, of_span[rows], resources)
+
+    def _read(self, source: Source, kind: str, candidates: _Candidates) -> pa.Array:
+        """Return a value (or null) for each candidate."""
+        attributes = candidates.attributes
+        where = pa.array(candidates.where)
+        if source.path is None and not source.add:
+            if kind in ("text", "flag") or source.pattern:
+                own = np.zeros(len(candidates.rows), np.uint16)
+                found = values.texts(attributes.values, where, own)
+                if own.any():
+                    self.batch.quality[candidates.rows] |= own
+                if kind in ("text", "flag"):
+                    return found
+                return _column([values.SINGLE[kind](single) for single in _refine(found, source).to_pylist()], kind)
+            if kind == "count":
+                return values.counts(attributes.values, where)
+        singles = zip(values.loose(attributes.values, where), candidates.where, candidates.rows, strict=True)
+        return _column([self._single(source, kind, attributes, *single) for single in singles], kind)
+
+    def _single(self, source: Source, kind: str, attributes: Attributes, value: Any, where: int, row: int) -> Any:
+        """Return one value, as a column of ``kind`` holds it."""
+        if value is None:
+            value = self._nested(source, attributes, where, row)
+        if source.path is not None:
+            value = self._stepped(source, kind, value)
+            if kind != "duration":
+                return value
+        if kind == "duration":
+            return values.nanoseconds(value, source.unit, self.batch.starts[row].as_py())
+        if kind == "tags" and type(value) is str and value[:1] == "[":
+            value = nested.parse(value.encode()) or value
+        whole = values.SINGLE[kind](value)
+        for name in source.add:
+            whole = _sum(kind, whole, self._first(name, row))
+        return whole
+
+    def _nested(self, source: Source, attributes: Attributes, where: int, row: int) -> Any:
+        """Return a value that is an array or an object, which the columns leave out."""
+        if source.kind == "key":
+            return nested.value_of(nested.span_of(self.batch.raw[row].as_py()).attributes, source.name)
+        resource = self.batch.raw_resources[int(attributes.row[where])].as_py()
+        return nested.value_of(nested.resource_of(resource or b"").attributes, source.name)
+
+    def _stepped(self, source: Source, kind: str, value: Any) -> Any:
+        """Return what lies at the source's path in ``value``, an object or its JSON."""
+        top = self._parse(value)
+        found = nested.step_into(top, source.path or ())
+        if kind in ("text", "flag"):
+            return values.clean(str(found)) if type(found) in (str, int, float, bool) and found != "" else None
+        if kind == "duration":
+            return found
+        read = values.SINGLE[kind]
+        if source.add == ("*",):
+            amounts = [read(number) for number in nested.numbers_in(found)]
+            return sum(a for a in amounts if a is not None) if amounts else None
+        whole = None if type(found) in (int, float, str) and str(found) in source.excepted else read(found)
+        for path in source.add:
+            whole = None if whole is None else _sum(kind, whole, nested.step_into(top, tuple(path.split("."))))
+        return whole
+
+    def _parse(self, value: Any) -> Any:
+        if type(value) is not str:
+            return value
+        # Several sources look into one text.
+        if value not in self._parsed:
+            self._parsed[value] = nested.parse(value.encode("utf-8", "surrogatepass"))
+        return self._parsed[value]
+
+    def _first(self, name: str, row: int) -> Any:
+        where = self._found.get(name, NOWHERE)
+        mine = where[self.batch.spans.row[where] == row]
+        return values.loose(self.batch.spans.values, pa.array(mine[:1]))[0] if len(mine) else None
+
+    def _without_attribute(self, source: Source, rows: Int64s) -> pa.Array:
+        if source.kind == "give":
+            return pa.array([source.name], pa.string()).take(pa.array(np.zeros(len(rows), np.int64)))
+        if source.kind == "event":
+            return pa.array([self._event(source.name, int(row)) for row in rows], pa.int64())
+        named = self.batch.names.take(pa.array(rows))
+        return pc.if_else(pc.equal(named, pa.scalar("", pa.string())), pa.scalar(None, pa.string()), named)
+
+    def _event(self, name: str, row: int) -> int | None:
+        """Return nanoseconds from a span's start to its first event of this name."""
+        data, start = self.batch.raw[row].as_py(), self.batch.starts[row].as_py()
+        wanted = name.encode()
+        if start is None or wanted not in data:
+            return None
+        times = [event.time_unix_nano for event in nested.span_of(data).events if event.name == wanted]
+        first = min(times, default=0)
+        return first - start if start <= first < 2**63 else None
+
+    # --- conditions ---
+
+    def _may_hold(self, source: Source) -> bool:
+        """Whether any row can meet the condition: a quick no for what a batch has nothing of."""
+        when = source.when
+        if when is None:
+            return True
+        if when.key is not None and when.key not in self._found:
+            return False
+        if when.has and not any(key in self._found for key in when.has):
+            return False
+        return not when.scope or any(name is not None and name.startswith(when.scope) for name in self.batch.scopes)
+
+    def _mask(self, when: When | None) -> Bools:
+        if when is None:
+            return np.ones(len(self.batch), np.bool_)
+        if when not in self._masks or when.column is not None:
+            self._masks[when] = self._hold(when)
+        return self._masks[when]
+
+    def _hold(self, when: When) -> Bools:
+        mask = np.ones(len(self.batch), np.bool_)
+        if when.scope:
+            mask &= self.batch.in_scopes(when.scope)
+        if when.key is not None:
+            mask &= self._has_value(when.key, when.values)
+        if when.column is not None:
+            column = self.columns[when.column].values
+            mask &= np.asarray(pc.is_in(column, value_set=pa.array(when.values, pa.string())))
+        if when.has:
+            mask &= self._has_any(when.has)
+        if when.lacks:
+            mask &= ~self._has_any(when.lacks)
+        return mask
+
+    def _has_any(self, keys: tuple[str, ...]) -> Bools:
+        mask = np.zeros(len(self.batch), np.bool_)
+        for key in keys:
+            mask[self.batch.spans.row[self._found.get(key, NOWHERE)]] = True
+        return mask
+
+    def _has_value(self, key: str, allowed: tuple[str, ...]) -> Bools:
+        where = self._found.get(key, NOWHERE)
+        mask = np.zeros(len(self.batch), np.bool_)
+        found = values.texts(self.batch.spans.values, pa.array(where), np.zeros(len(where), np.uint16))
+        meant = pc.is_in(pc.utf8_lower(found), value_set=pa.array(allowed, pa.string()))
+        mask[self.batch.spans.row[where[np.asarray(meant)]]] = True
+        return mask
 
 
-def _texts(values: pa.StructArray, quality: Flags) -> pa.StringArray:
-    """Strings as they are, numbers and booleans as they are written; null for what is empty or nested."""
-    texts = as_text(values.field("string_value"), quality)
-    if texts.null_count:
-        for name in ("int_value", "double_value", "bool_value"):
-            texts = pc.coalesce(texts, values.field(name).cast(pa.string()))
-    return pc.if_else(pc.equal(texts, _EMPTY), _NO_TEXT, texts)
+def _refine(found: pa.StringArray, source: Source) -> pa.StringArray:
+    """Return texts as the source's translation leaves them; each different one is looked at once."""
+    if not (source.excepted or source.pattern or source.fold or source.values):
+        return found
+    encoded = found.dictionary_encode()
+    refined = _refine_each(encoded.dictionary, source)
+    return found if refined.equals(encoded.dictionary) else refined.take(encoded.indices)
 
 
-def _counts(values: pa.StructArray) -> pa.Int64Array:
-    """Integers, also those that came as text or as a whole double; null for anything else, and below zero."""
-    counts = values.field("int_value")
-    if counts.null_count:
-        loose = zip(counts.to_pylist(), values.field("double_value").to_pylist(),
-                    values.field("string_value").to_pylist(), strict=True)  # fmt: skip
-        counts = pa.array([_whole(*candidates) for candidates in loose], pa.int64())
-    return pc.if_else(pc.less(counts, _ZERO), _NO_COUNT, counts)
+def _refine_each(found: pa.StringArray, source: Source) -> pa.StringArray:
+    if source.excepted:
+        none = pc.is_in(found, value_set=pa.array(source.excepted, pa.string()))
+        found = pc.if_else(none, pa.scalar(None, pa.string()), found)
+    if source.pattern:
+        found = values.extract(found, source.pattern)
+    if source.fold:
+        found = pc.utf8_lower(found)
+    return values.translate(found, dict(source.values), other=source.other) if source.values else found
 
 
-def _whole(integer: int | None, double: float | None, text: bytes | None) -> int | None:
-    if integer is not None:
-        return integer
-    try:
-        number = float(text) if text is not None else double
-    except ValueError:
-        return None
-    return int(number) if number is not None and number.is_integer() and abs(number) < _MAX_INT64 else None
+def _sum(kind: str, whole: int | None, more: Any) -> int | None:
+    added = values.SINGLE[kind](more)
+    return whole if added is None else added if whole is None else whole + added
 
 
-def _translate(texts: pa.StringArray, values: dict[str, str]) -> pa.StringArray:
-    known = pa.array(list(values), pa.string())
-    return pa.array(list(values.values()), pa.string()).take(pc.index_in(texts, value_set=known))
+def _column(singles: list[Any], kind: str) -> pa.Array:
+    return values.money(singles) if kind == "money" else pa.array(singles, _TYPES[kind])

@@ -16,8 +16,9 @@ import pyarrow.compute as pc
 
 from agenttrace_core.errors import CorruptionError
 from agenttrace_core.model.span import Quality
+from agenttrace_core.normalise.attributes import Attributes, Batch
+from agenttrace_core.normalise.canonical import canonical
 from agenttrace_core.normalise.prices.pricing import PACKAGE_PRICES, Pricing
-from agenttrace_core.normalise.promote import Attributes, promote
 from agenttrace_core.ports.queue import Record
 from agenttrace_core.schema.arrays import Int64s
 from agenttrace_core.schema.keys import hex_strings, numbers_of
@@ -59,7 +60,7 @@ def decode_records(records: Sequence[Record], pricing: Pricing = PACKAGE_PRICES)
     if len(light.spans) != len(sliced.spans):
         raise CorruptionError("a queued request has other spans as columns than as slices")
     arrival = _arrival(records, light.record_of_span())
-    columns = arrival | _light_columns(light, arrival["received_ns"]) | _payload_columns(sliced)
+    columns = arrival | _light_columns(light, sliced, arrival["received_ns"]) | _payload_columns(sliced)
     columns |= {f.name: pa.nulls(len(light.spans), f.type) for f in ROWS if f.name not in columns}
     columns["cost_usd"] = pricing.costs(columns)
     return pa.table([columns[field.name] for field in ROWS], schema=ROWS)
@@ -118,22 +119,28 @@ def _arrival(records: Sequence[Record], record_of_span: Int64s) -> dict[str, pa.
     return columns | {"position": pa.array(position.astype(np.int32))}
 
 
-def _light_columns(light: _Levels, received: pa.Array) -> dict[str, pa.Array]:
+def _light_columns(light: _Levels, sliced: _Levels, received: pa.Array) -> dict[str, pa.Array]:
     spans = light.spans
     quality = np.zeros(len(spans), np.uint16)
     columns = _ids_as_text(spans, quality) | _times(spans, received.to_numpy(), quality) | _enums(spans, quality)
     columns["name"] = as_text(spans.field("name"), quality)
     status = pc.binary_slice(spans.field("status").field("message"), 0, _STATUS_MESSAGE_BYTES)
     columns["status_message"] = _empty_as_null(as_text(status, quality))
-    columns["scope"] = _empty_as_null(
-        _per_span(light.scopes.field("scope").field("name"), light.scope_of_span, quality)
+    scopes, columns["scope"] = _scopes(light, quality)
+    batch = Batch(
+        spans=Attributes.of(spans.field("attributes")),
+        resources=Attributes.of(light.resources.field("resource").field("attributes")),
+        resource_of_span=light.resource_of_span(),
+        scopes=scopes.to_pylist(),
+        scope_of_span=light.scope_of_span,
+        names=columns["name"],
+        starts=columns["start_ns"],
+        raw=sliced.spans,
+        raw_resources=sliced.resources.field("resource"),
+        quality=quality,
     )
-    columns |= promote(Attributes.of(spans.field("attributes")), len(spans), quality)
-    columns["service"] = _services(light, quality)
-    columns["counted"] = pc.if_else(
-        pc.or_(columns["input_tokens"].is_valid(), columns["output_tokens"].is_valid()),
-        pa.scalar(True), pa.scalar(None, pa.bool_()),
-    )  # fmt: skip
+    columns |= canonical(batch, {name: columns[name] for name in ("span_id", "parent_span_id", "duration_ns")})
+    columns |= {f"context_{name}": columns[name] for name in ("agent", "session_id", "user_id")}
     columns["more_attributes"] = pa.repeat(pa.scalar(True), len(spans))
     columns["quality"] = pa.array(quality)
     return columns
@@ -192,21 +199,13 @@ def _names(codes: pa.Array, names: tuple[str, ...], quality: Flags, unknown: Qua
     return pa.array(names, pa.string()).take(pa.array(np.where(strange, 0, numbers)))
 
 
-def _per_span(values: pa.BinaryArray, parent: Int64s, quality: Flags) -> pa.Array:
-    """Text of each span's scope; if it is bad, its spans say so."""
-    own = np.zeros(len(values), np.uint16)
-    text = as_text(values, own)
-    quality |= own[parent]
-    return text.take(pa.array(parent))
-
-
-def _services(light: _Levels, quality: Flags) -> pa.Array:
-    own = np.zeros(len(light.resources), np.uint16)
-    lists = light.resources.field("resource").field("attributes")
-    named = promote(Attributes.of(lists), len(light.resources), own, level="resource")
-    parent = light.resource_of_span()
-    quality |= own[parent]
-    return named["service"].take(pa.array(parent))
+def _scopes(light: _Levels, quality: Flags) -> tuple[pa.Array, pa.Array]:
+    """The name of each scope, and of each span's; where one is bad, its spans say so."""
+    names = light.scopes.field("scope").field("name")
+    own = np.zeros(len(names), np.uint16)
+    text = _empty_as_null(as_text(names, own))
+    quality |= own[light.scope_of_span]
+    return text, text.take(pa.array(light.scope_of_span))
 
 
 def _payload_columns(sliced: _Levels) -> dict[str, pa.Array]:
