@@ -14,6 +14,6 @@ from __future__ import annotations
 
 import pytest
 
-_SUITES = ("base", "index", "index_world", "live", "metadata", "metadata_machine", "queue", "storage")
+_SUITES = ("base", "index", "index_world", "live", "logs", "metadata", "metadata_machine", "queue", "storage")
 
 pytest.register_assert_rewrite(*(f"agenttrace_contracts.{suite}" for suite in _SUITES))

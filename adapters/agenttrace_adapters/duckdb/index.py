@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from anyio import to_thread
 
+from agenttrace_adapters.duckdb.logs import LogFiles, live_records, live_scores, query_scores
 from agenttrace_adapters.duckdb.objects import LocalCopies
 from agenttrace_adapters.duckdb.rows import ParquetRows
 from agenttrace_adapters.duckdb.runs import TraceRun, find, newest, sums_of
@@ -18,18 +19,21 @@ from agenttrace_adapters.duckdb.spans import AMENDED, SpansTable
 from agenttrace_adapters.duckdb.sql import SqlRunner
 from agenttrace_core.errors import ConfigurationError
 from agenttrace_core.model.principal import check_project
+from agenttrace_core.model.score import ScorePlace, ScoreSelection
 from agenttrace_core.model.trace import TracePosition
-from agenttrace_core.ports.index import IndexCapabilities, Location, SpanIndex, SqlIndex, View
+from agenttrace_core.ports.index import IndexCapabilities, Location, LogQueries, SpanIndex, SqlIndex, View
 from agenttrace_core.ports.storage import ObjectStorage
+from agenttrace_core.query.scores import selected, settled
 from agenttrace_core.schema.arrays import Int64s
 from agenttrace_core.schema.keys import trace_id_of, trace_words
-from agenttrace_core.schema.tables import LIGHT, LOCATION, PAYLOAD
+from agenttrace_core.schema.log_files import SCORED_COLUMNS, scores_of
+from agenttrace_core.schema.tables import LIGHT, LOCATION, LOGS, PAYLOAD
 
 _INLINE_ROWS = 4_096
 """Reads of so few rows are done where they are asked for: the way to a thread and back costs more."""
 
 
-class DuckDBIndex(SpanIndex, SqlIndex):
+class DuckDBIndex(SpanIndex, SqlIndex, LogQueries):
     """Finds traces in mapped tables of their ids, reads rows with pyarrow, and answers SQL with DuckDB.
 
     Args:
@@ -44,6 +48,7 @@ class DuckDBIndex(SpanIndex, SqlIndex):
         self._storage: ObjectStorage | None = None
         self._objects: LocalCopies | None = None
         self._opened: SourceCache | None = None
+        self._log_files: LogFiles | None = None
 
     @classmethod
     def from_url(cls, url: str) -> DuckDBIndex:
@@ -85,13 +90,14 @@ class DuckDBIndex(SpanIndex, SqlIndex):
         await self._sql.open()
         self._objects = LocalCopies(self._storage, max_bytes=self._cache_bytes)
         self._opened = SourceCache(self._objects)
+        self._log_files = LogFiles(self._objects)
 
     async def aclose(self) -> None:
         """Unmap all files, and remove the local copies."""
         await self._sql.aclose()
         if self._opened is not None:
             self._opened.close()
-            self._opened = None
+            self._opened = self._log_files = None
         if self._objects is not None:
             await self._objects.aclose()
 
@@ -154,6 +160,42 @@ class DuckDBIndex(SpanIndex, SqlIndex):
                 for c in view.live.chunks]  # fmt: skip
         live_rows = pa.concat_tables([_schema(LIGHT.names).empty_table(), *live])
         return SpansTable(check_project(project), paths, dropped, AMENDED.empty_table(), live_rows)
+
+    async def log_records(
+        self, view: View, project: str, trace_ids: Sequence[str], *, columns: Sequence[str] | None = None
+    ) -> pa.Table:
+        """Find the rows by trace id, and decode the row groups that hold them, if there are any."""
+        names = LOGS.names if columns is None else list(columns)
+        wanted = pa.array(sorted(set(trace_ids)), pa.string())
+        pieces = [pa.schema([LOGS.field(name) for name in names]).empty_table()]
+        for file, rows in await self._logs.rows_of(view, project, trace_ids):
+            pieces.append(await _take(await self._sources.rows(file, "records"), rows, names))
+        live = live_records(view, project)
+        pieces += [table.filter(pc.is_in(table["trace_id"], value_set=wanted)).select(names) for table in live]
+        return pa.concat_tables(pieces)
+
+    async def scores(
+        self,
+        view: View,
+        project: str,
+        wanted: ScoreSelection,
+        *,
+        limit: int | None = None,
+        before: ScorePlace | None = None,
+    ) -> pa.Table:
+        """Look the traces up, where some are named; else ask DuckDB about all scores of the project."""
+        if wanted.trace_ids is not None:
+            records = await self.log_records(view, project, wanted.trace_ids, columns=SCORED_COLUMNS)
+            found = selected(settled(scores_of(records)), wanted, before)
+            return found if limit is None else found.slice(0, limit)
+        paths = await self._logs.score_paths(view, project)
+        live = live_scores(view, project)
+        return await self._sql.work(query_scores, check_project(project), paths, live, wanted, limit, before)
+
+    @property
+    def _logs(self) -> LogFiles:
+        assert self._log_files is not None, "open() comes before use"
+        return self._log_files
 
     @property
     def _sources(self) -> SourceCache:

@@ -20,8 +20,9 @@ from agenttrace_core.ports.index import View
 from agenttrace_core.ports.live import LiveChunk
 from agenttrace_core.schema.arrays import Int64s
 from agenttrace_core.schema.files import read_ipc_stream
-from agenttrace_core.schema.tables import LIGHT, PAYLOAD
+from agenttrace_core.schema.tables import LIGHT, LOGS, PAYLOAD
 
+_SCHEMAS = {"light": LIGHT, "payload": PAYLOAD, "records": LOGS}
 _OPEN_OBJECTS = 256
 _OPEN_WEIGHT = 150_000
 _VIEWS = 4
@@ -100,13 +101,13 @@ class SourceCache:
         return self._look(view).chunks[source]
 
     async def rows(self, file: SegmentFile, name: str) -> ParquetRows:
-        """Return the reader of a file's ``light`` or ``payload`` object."""
+        """Return the reader of a file's ``light``, ``payload`` or ``records`` object."""
         key = (str(file.id), name)
         if key not in self._open:
             path = await self._objects.path(file.objects[name])
             if key in self._open:  # another query was quicker
                 return self._open[key]
-            self._open[key] = ParquetRows(path, LIGHT if name == "light" else PAYLOAD)
+            self._open[key] = ParquetRows(path, _SCHEMAS[name])
             self._open_weight += self._open[key].weight
             while len(self._open) > 1 and (len(self._open) > _OPEN_OBJECTS or self._open_weight > _OPEN_WEIGHT):
                 self._forget(next(iter(self._open)))

@@ -12,10 +12,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from agenttrace_adapters.memory.logs import read_log_records, read_scores
 from agenttrace_core.errors import ConfigurationError
+from agenttrace_core.model.score import ScorePlace, ScoreSelection
 from agenttrace_core.model.segment import FileKind, Segment, SegmentFile, Superseded
 from agenttrace_core.model.trace import TracePosition
-from agenttrace_core.ports.index import IndexCapabilities, Location, SpanIndex, View
+from agenttrace_core.ports.index import IndexCapabilities, Location, LogQueries, SpanIndex, View
 from agenttrace_core.ports.storage import ObjectStorage
 from agenttrace_core.query.sums import below, merge_sums, newest_first
 from agenttrace_core.schema.arrays import Int64s
@@ -24,7 +26,7 @@ from agenttrace_core.schema.keys import trace_id_of
 from agenttrace_core.schema.tables import LIGHT, LOCATION, PAYLOAD, TRACES
 
 
-class MemoryIndex(SpanIndex):
+class MemoryIndex(SpanIndex, LogQueries):
     """Reads objects whole through the storage port. Needs no folder, no cache and no driver."""
 
     def __init__(self) -> None:
@@ -98,6 +100,24 @@ class MemoryIndex(SpanIndex):
             rows = pa.array([locations[i].row for i in asked], pa.int64())
             pieces.append((await self._payload_of(view, source)).take(rows))
         return pa.concat_tables(pieces).take(pa.array(place))
+
+    async def log_records(
+        self, view: View, project: str, trace_ids: Sequence[str], *, columns: Sequence[str] | None = None
+    ) -> pa.Table:
+        """Read every log record of the project, and keep what is asked."""
+        return await read_log_records(self._storage, view, project, trace_ids, columns)
+
+    async def scores(
+        self,
+        view: View,
+        project: str,
+        wanted: ScoreSelection,
+        *,
+        limit: int | None = None,
+        before: ScorePlace | None = None,
+    ) -> pa.Table:
+        """Settle every score of the project, and keep what is asked."""
+        return await read_scores(self._storage, view, project, wanted, limit=limit, before=before)
 
     @property
     def _storage(self) -> ObjectStorage:

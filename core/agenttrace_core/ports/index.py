@@ -10,6 +10,7 @@ from typing import Protocol, runtime_checkable
 import pyarrow as pa
 
 from agenttrace_core.model.algebra import Aggregation, Ranking, Selection, TraceSearch
+from agenttrace_core.model.score import ScorePlace, ScoreSelection
 from agenttrace_core.model.segment import Snapshot
 from agenttrace_core.model.trace import TracePosition
 from agenttrace_core.ports.adapter import Adapter
@@ -155,4 +156,34 @@ class GroupRankings(Protocol):
 
         Raises:
             InvalidInputError: as ``aggregate``, or groups cannot be ranked by the measure.
+        """
+
+
+@runtime_checkable
+class LogQueries(Protocol):
+    """The ability of an index to read log events, and the scores among them, of one project of a view."""
+
+    @abstractmethod
+    async def log_records(
+        self, view: View, project: str, trace_ids: Sequence[str], *, columns: Sequence[str] | None = None
+    ) -> pa.Table:
+        """Return the log records of some traces, in any order: ``LOGS``, or ``columns`` of it.
+
+        A record that was sent twice in different requests is there twice.
+        """
+
+    @abstractmethod
+    async def scores(
+        self,
+        view: View,
+        project: str,
+        wanted: ScoreSelection,
+        *,
+        limit: int | None = None,
+        before: ScorePlace | None = None,
+    ) -> pa.Table:
+        """Return the scores that count (``query.scores``), newest first, in the ``SCORES`` schema.
+
+        At most ``limit`` are returned, of those after the place ``before``. What has been replaced is never
+        returned, also where what replaced it is not wanted.
         """

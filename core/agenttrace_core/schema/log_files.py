@@ -25,6 +25,9 @@ _YEAR_2000_NS = 946_684_800_000_000_000
 _DAY_NS = 86_400_000_000_000
 _NO_TRACE = pa.scalar("0" * 32, pa.string())
 _SCORE_COLUMNS = {"name", "value", "label", "explanation", "source", "id"}
+SCORED_COLUMNS = tuple(f"score_{f.name}" if f.name in _SCORE_COLUMNS else f.name for f in SCORES)
+"""The columns of ``LOGS`` that scores are made of, in the order of ``SCORES``."""
+
 _SHARED_VALUES = [
     "project", "event_name", "session_id", "score_name", "score_label", "score_source", "resource",
     "resource_schema_url", "scope_message", "scope_schema_url", "received_ns", "partition", "offset",
@@ -74,13 +77,10 @@ def event_times(rows: pa.Table) -> Int64s:
 
 
 def scores_of(rows: pa.Table) -> pa.Table:
-    """Return the evaluation results among log records (schema ``LOGS``), in the ``SCORES`` schema."""
+    """Return the evaluation results among log records (``SCORED_COLUMNS`` at least), in the ``SCORES`` schema."""
     scores = rows.filter(rows["score_name"].is_valid())
     times = pa.array(event_times(scores))
-    columns = [
-        times if f.name == "time_ns" else scores[f"score_{f.name}" if f.name in _SCORE_COLUMNS else f.name]
-        for f in SCORES
-    ]
+    columns = [times if name == "time_ns" else scores[name] for name in SCORED_COLUMNS]
     return pa.table(columns, schema=SCORES)
 
 
