@@ -75,8 +75,10 @@ class Array:
     null_count: int
     nbytes: int
     offset: int
-    # Of the kinds that have them: lists, structs, dictionaries.
+    # Of the kinds that have them: lists, structs, maps, dictionaries.
     offsets: Array
+    keys: Array
+    items: Array
     values: Array
     dictionary: Array
     indices: Array

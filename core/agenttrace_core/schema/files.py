@@ -1,6 +1,6 @@
 """Tables into the bytes of the objects that a segment file consists of.
 
-``light`` and ``payload`` are Parquet, zstd, with the same row numbers; ``traces`` is an
+``light``, ``payload`` and ``attributes`` are Parquet, zstd, with the same row numbers; ``traces`` is an
 uncompressed Arrow IPC file, so that a reader can map it and search its sorted ids in place.
 """
 
@@ -16,7 +16,8 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from agenttrace_core.model.segment import Segment
-from agenttrace_core.schema.arrays import Int64s
+from agenttrace_core.schema.arrays import Int64s, whole
+from agenttrace_core.schema.attribute_columns import AttributeColumnsWriter
 from agenttrace_core.schema.tables import LIGHT, PAYLOAD, TRACES
 from agenttrace_core.schema.traces import RowKeys, sums_of_ordered
 
@@ -82,7 +83,7 @@ def memory_sink() -> Sink:
 
 @dataclass(frozen=True, slots=True)
 class SpansFile:
-    """The objects of one file of spans, by name (``light``, ``payload``, ``traces``), and its segments.
+    """The objects of one file of spans, by name (``light``, ``payload``, ``attributes``, ``traces``), and its segments.
 
     ``order`` is, for each row of the file, the number of the row that was written, counted over all pieces.
     """
@@ -107,11 +108,23 @@ class SpansFileWriter:
 
     Pieces must not overlap: every (project, window, trace) of a piece comes after those of the
     pieces before it. Rows within a piece may be in any order.
+
+    Args:
+        open_sink: where each object grows.
+        compression_level: zstd's, of the payload.
+        attribute_keys: what has columns in the object ``attributes``; by default the first piece's commonest.
     """
 
-    def __init__(self, open_sink: SinkFactory = memory_sink, compression_level: int = LASTING_LEVEL) -> None:
+    def __init__(
+        self,
+        open_sink: SinkFactory = memory_sink,
+        compression_level: int = LASTING_LEVEL,
+        attribute_keys: Sequence[str] | None = None,
+    ) -> None:
         self._light_sink = open_sink()
         self._payload_sink = open_sink()
+        self._attributes_sink = open_sink()
+        self._attributes = AttributeColumnsWriter(self._attributes_sink.stream, attribute_keys)
         self._light = pq.ParquetWriter(
             self._light_sink.stream, LIGHT, compression="zstd", compression_level=_LIGHT_LEVEL,
             use_dictionary=_SHARED_VALUES, column_encoding=_ENCODINGS, store_schema=False,
@@ -142,6 +155,7 @@ class SpansFileWriter:
         light = light.take(pa.array(order))
         sums = sums_of_ordered(light, keys)
         self._light.write_table(light, row_group_size=LIGHT_GROUP_ROWS)
+        self._attributes.write(whole(light["attributes"]))
         sizes = _lengths(rows["span"])[order]
         self._write_payload(rows.select(PAYLOAD.names).unify_dictionaries().combine_chunks(), order, sizes)
         self._add_segments(sizes, keys, sums)
@@ -155,8 +169,10 @@ class SpansFileWriter:
         """Close the objects and return them."""
         self._light.close()
         self._payload.close()
+        self._attributes.close()
         objects = {
             "light": self._light_sink.finish(),
+            "attributes": self._attributes_sink.finish(),
             "payload": self._payload_sink.finish(),
             "traces": ipc_file(pa.concat_tables(self._sums)),
         }

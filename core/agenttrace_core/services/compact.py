@@ -23,6 +23,7 @@ from agenttrace_core.ports.catalog import MetadataStore
 from agenttrace_core.ports.metrics import Meter, NoMeter
 from agenttrace_core.ports.storage import ObjectStorage
 from agenttrace_core.query.settle import winners
+from agenttrace_core.schema.attribute_columns import common_keys
 from agenttrace_core.schema.files import SinkFactory, SpansFileWriter, memory_sink
 from agenttrace_core.schema.log_files import LogsFileWriter
 from agenttrace_core.services.failpoint import Failpoint, no_failpoint
@@ -185,7 +186,8 @@ class CompactService:
         return await to_thread.run_sync(self._merged, inputs, _next_level(old))
 
     def _merged(self, inputs: Sequence[MergeInput], level: int) -> list[EncodedFile]:
-        writer = SpansFileWriter(self._open_sink)
+        known = [source.attribute_keys for source in inputs if source.attribute_keys is not None]
+        writer = SpansFileWriter(self._open_sink, attribute_keys=common_keys(known) if known else None)
         for rows in _settled(inputs, self._config.piece_rows):
             writer.write(rows)
         if not writer.rows:

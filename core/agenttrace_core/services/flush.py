@@ -66,7 +66,14 @@ def encoded_file(
     A key holds its checksum, so that a file made anew with other bytes takes another key, and an
     object that somebody may be reading is never written over.
     """
-    suffix = {"light": "parquet", "payload": "parquet", "traces": "arrow", "records": "parquet", "scores": "parquet"}
+    suffix = {
+        "light": "parquet",
+        "payload": "parquet",
+        "attributes": "parquet",
+        "traces": "arrow",
+        "records": "parquet",
+        "scores": "parquet",
+    }
     objects: dict[str, StoredObject] = {}
     for part, buffer in data.items():
         checksum = xxhash.xxh3_128_hexdigest(buffer)

@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 from agenttrace_core.model.segment import Segment, SegmentFile, Superseded
 from agenttrace_core.ports.storage import ObjectStorage
 from agenttrace_core.schema.arrays import Int64s, UInt64s
+from agenttrace_core.schema.attribute_columns import read_attribute_keys
 from agenttrace_core.schema.tables import LOGS, ROWS
 from agenttrace_core.services.sources import open_source
 
@@ -43,8 +44,16 @@ class TraceKeys:
 class MergeInput:
     """Reads a file's light and payload objects side by side, from the first row to the last."""
 
-    def __init__(self, keys: TraceKeys, light: pa.NativeFile, payload: pa.NativeFile, gone: Int64s) -> None:
+    def __init__(
+        self,
+        keys: TraceKeys,
+        light: pa.NativeFile,
+        payload: pa.NativeFile,
+        gone: Int64s,
+        attributes: pa.NativeFile | None = None,
+    ) -> None:
         self.keys = keys
+        self.attribute_keys = None if attributes is None else read_attribute_keys(attributes)
         self._parts = [RowStream(light), RowStream(payload)]
         self._gone = gone
         self._next = 0
@@ -64,7 +73,8 @@ class MergeInput:
         runs += [np.arange(s.first_row, s.first_row + s.rows) for s in expired]
         gone = np.unique(np.concatenate(runs)) if runs else np.zeros(0, np.int64)
         traces = pa.ipc.open_file(sources["traces"]).read_all()
-        return cls(TraceKeys.of(file, traces), sources["light"], sources["payload"], gone)
+        keys = TraceKeys.of(file, traces)
+        return cls(keys, sources["light"], sources["payload"], gone, sources.get("attributes"))
 
     def take(self, count: int) -> pa.Table:
         """Return what is left of the next ``count`` rows, in the schema ``ROWS``."""
