@@ -137,6 +137,8 @@ class WriteService:
         self._draining = False
         self._read_out = False
         self._tail: Tail
+        # By partition, what has been read and is in chunks: a batch that is still being decoded is not.
+        self._admitted: dict[int, int] = {}
         self._snapshot: Snapshot
 
     async def run(self, on_ready: Callable[[], Awaitable[None]] | None = None) -> None:
@@ -165,6 +167,7 @@ class WriteService:
         known_id, watermarks = await self._catalog.watermarks()
         check_queue(self._queue.queue_id, await self._queue.end_offsets(), known_id, watermarks)
         self._tail = Tail(self._queue, watermarks)
+        self._admitted = dict(watermarks)
         self._bodies.add(await self._catalog.bodies(self._config.dedupe_bodies))
         self._snapshot = await self._catalog.snapshot()
         await self._publish()
@@ -212,6 +215,7 @@ class WriteService:
                 for project, traces in suspects.items():
                     group.suspects.setdefault(project, set()).update(traces)
                 await self._settle(group, suspects)
+        self._admitted |= {r.partition: r.next for r in batch.ranges}
         await self._publish()
 
     async def _settle(self, group: LiveGroup, suspects: Mapping[str, set[str]]) -> None:
@@ -248,7 +252,7 @@ class WriteService:
         groups = [*self._sealed, self._current]
         return LiveState(
             epoch=self._epoch,
-            tail=self._tail.offsets,
+            tail=dict(self._admitted),
             chunks=tuple(chunk for g in groups for chunk in g.chunks.values()),
             dead={chunk: tuple(sorted(rows)) for g in groups for chunk, rows in g.dead.items()},
             superseded=tuple(s for g in groups for s in g.superseded),
