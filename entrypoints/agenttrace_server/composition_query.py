@@ -11,8 +11,9 @@ from agenttrace_core.services.ask import AskService
 from agenttrace_core.services.entities import EntityService
 from agenttrace_core.services.error_groups import ErrorGroupService
 from agenttrace_core.services.letters import LetterService
-from agenttrace_core.services.queries import queries_of
+from agenttrace_core.services.queries import logs_of, queries_of
 from agenttrace_core.services.read import ReadService
+from agenttrace_core.services.scores import ScoreService
 from agenttrace_core.services.view import Views
 from agenttrace_server.composition import CURSOR_SECRET, RECEIPT_SECRET, Opened
 from agenttrace_server.composition_ingest import authenticator, door_config, ingest_service
@@ -63,6 +64,7 @@ async def run_query(settings: Settings, place: Place) -> None:
             analytics=AnalyticsService(views, queries),
             entities=EntityService(views, queries, cursor_key=cursor_key),
             error_groups=ErrorGroupService(views, queries, cursor_key=cursor_key),
+            scores=ScoreService(views, logs_of(index), ingest, cursor_key=cursor_key),
             patience=Patience(query_limits(settings)),
             ingest=ingest,
             letters=LetterService(catalog, await opened.storage(), ingest),

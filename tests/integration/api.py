@@ -25,9 +25,10 @@ from agenttrace_core.services.entities import EntityService
 from agenttrace_core.services.error_groups import ErrorGroupService
 from agenttrace_core.services.ingest import IngestService
 from agenttrace_core.services.letters import LetterService
-from agenttrace_core.services.queries import queries_of
+from agenttrace_core.services.queries import logs_of, queries_of
 from agenttrace_core.services.read import ReadService
 from agenttrace_core.services.refusals import Refusals
+from agenttrace_core.services.scores import ScoreService
 from agenttrace_core.services.view import Views
 from agenttrace_core.services.write import WriteConfig, WriteService
 from agenttrace_server.auth import Authenticator
@@ -125,6 +126,7 @@ async def open_api(folder: Path, write: WriteConfig | None = LATER, limits: Quer
             analytics=AnalyticsService(views, queries),
             entities=EntityService(views, queries, cursor_key=cursors),
             error_groups=ErrorGroupService(views, queries, cursor_key=cursors),
+            scores=ScoreService(views, logs_of(index), ingest, cursor_key=cursors),
             patience=Patience(limits),
             ingest=ingest,
             letters=LetterService(catalog, storage, ingest),

@@ -60,7 +60,7 @@ class IngestMetrics(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class LeftOut:
-    """How many spans a request was made without, and why."""
+    """How many spans or log records a request was made without, and why."""
 
     spans: int = 0
     reason: str = ""
@@ -120,12 +120,14 @@ class IngestService:
         """
         return await self._take(principal.project, Signal.TRACES, body, encoding, left_out)
 
-    async def logs(self, principal: Principal, body: bytes, encoding: Encoding = Encoding.PROTOBUF) -> Ingested:
+    async def logs(
+        self, principal: Principal, body: bytes, encoding: Encoding = Encoding.PROTOBUF, *, left_out: LeftOut = _NONE
+    ) -> Ingested:
         """Store the GenAI events of an ``ExportLogsServiceRequest``; other records are refused.
 
         Raises: as ``traces`` does.
         """
-        return await self._take(principal.project, Signal.LOGS, body, encoding)
+        return await self._take(principal.project, Signal.LOGS, body, encoding, left_out)
 
     async def run(self) -> None:
         """Look after the backlog and the refused, until cancelled or ``close``."""

@@ -15,6 +15,7 @@ from agenttrace_core.messages.media import Blob, MediaId
 from agenttrace_core.model.ids import parse_span_id, parse_trace_id
 from agenttrace_core.model.principal import Principal
 from agenttrace_core.model.receipt import Receipt
+from agenttrace_core.model.score import ScoreSelection
 from agenttrace_core.model.trace import AsOf, TracePosition, TraceSummary
 from agenttrace_core.ports.index import SpanIndex, View
 from agenttrace_core.ports.live import LiveChunk, LiveTable
@@ -29,11 +30,13 @@ from agenttrace_core.query.summary import summaries_of, summary_of
 from agenttrace_core.schema.keys import words_of_hex
 from agenttrace_core.schema.tables import LIGHT
 from agenttrace_core.services.otlp_pieces import trace_pieces
+from agenttrace_core.services.queries import logs_of
 from agenttrace_core.services.span_detail import SpanDetail, span_details, span_media
 from agenttrace_core.services.trace_rows import settled_rows
 from agenttrace_core.services.view import Lag, Seen, Views
 
 _LIST = "traces"
+_SCORES = 1_000
 _EXPORT_TRACES = 64
 # Some columns fewer are much of the time that a trace takes.
 _UNSHOWN = {"partition", "offset", "position", "attributes", "more_attributes"}
@@ -56,11 +59,13 @@ class TracePage:
     """A page of a trace's spans.
 
     ``spans`` holds the columns of ``LIGHT`` but those of the arrival, and ``orphan`` (its parent is named,
-    but not in the trace), ordered by start, then span id. ``summary`` is of the whole trace.
+    but not in the trace), ordered by start, then span id. ``summary`` is of the whole trace. ``scores`` are the
+    newest that count of the trace and its spans, in the ``SCORES`` schema.
     """
 
     summary: TraceSummary
     spans: pa.Table
+    scores: pa.Table
     next_cursor: str | None
     lag: Lag
     as_of: AsOf
@@ -147,7 +152,9 @@ class ReadService:
         page = page.append_column("orphan", pa.array(orphans(rows)[first : first + limit]))
         end = first + len(page)
         next_cursor = self._cursors.sign(project, trace_id, _place(rows, end)) if end < len(rows) else None
-        return TracePage(summary_of(rows), page, next_cursor, seen.lag, self.as_of())
+        wanted = ScoreSelection(trace_ids=(trace_id,))
+        scores = await logs_of(self._index).scores(seen.view, project, wanted, limit=_SCORES)
+        return TracePage(summary_of(rows), page, scores, next_cursor, seen.lag, self.as_of())
 
     async def span(self, principal: Principal, trace_id: str, span_id: str) -> list[SpanDetail]:
         """Return all that is known of a span; more than one where senders used its id twice, in the trace's order.

@@ -13,9 +13,12 @@ from anyio import to_thread
 from agenttrace_core.errors import NotFoundError
 from agenttrace_core.messages.content import SpanContent, span_blob, span_content
 from agenttrace_core.messages.media import Blob, MediaId
+from agenttrace_core.model.score import ScoreSelection
 from agenttrace_core.ports.index import SpanIndex
 from agenttrace_core.schema.tables import LIGHT
+from agenttrace_core.services.log_events import LogEvent, error_type_of, events_of_span
 from agenttrace_core.services.otlp_pieces import located, span_messages
+from agenttrace_core.services.queries import logs_of
 from agenttrace_core.services.trace_rows import behind, settled_rows
 from agenttrace_core.services.view import Seen
 from agenttrace_core.wire.message import Json
@@ -35,35 +38,34 @@ class SpanDetail:
     scope: Json
     scope_schema_url: str
     content: SpanContent
+    events: Sequence[LogEvent]
+    scores: pa.Table
 
 
-async def span_details(
-    index: SpanIndex, seen: Seen, project: str, trace_id: str, span_id: str, *, events: Sequence[Json] = ()
-) -> list[SpanDetail]:
+async def span_details(index: SpanIndex, seen: Seen, project: str, trace_id: str, span_id: str) -> list[SpanDetail]:
     """Return all that is known of a span; more than one where senders used its id twice, in the trace's order.
-
-    ``events`` are log records that belong to the span, as OTLP/JSON, in order.
 
     Raises:
         NotFoundError: the project has no such span.
     """
     rows, payload = await _one_span(index, seen, project, trace_id, span_id)
-    light = rows.select(LIGHT.names).to_pylist()
-    if _is_small(payload):
-        return _details(light, payload, events)
-    return await to_thread.run_sync(_details, light, payload, events)
+    logs = logs_of(index)
+    events = await events_of_span(logs, seen.view, project, trace_id, span_id)
+    scores = await logs.scores(seen.view, project, ScoreSelection(trace_ids=(trace_id,)))
+    scores = scores.filter(pc.equal(scores["span_id"], pa.scalar(span_id, pa.string())))
+    given = (rows.select(LIGHT.names).to_pylist(), payload, events, scores)
+    return _details(*given) if _is_small(payload) else await to_thread.run_sync(_details, *given)
 
 
-async def span_media(
-    index: SpanIndex, seen: Seen, project: str, media: MediaId, *, events: Sequence[Json] = ()
-) -> Blob:
+async def span_media(index: SpanIndex, seen: Seen, project: str, media: MediaId) -> Blob:
     """Return the bytes that a reference in a span's messages stands for.
 
     Raises:
         NotFoundError: the project has no such span, or nothing in the span is what ``media`` names.
     """
     _, payload = await _one_span(index, seen, project, media.trace_id, media.span_id)
-    find = (media.digest, payload, events)
+    events = await events_of_span(logs_of(index), seen.view, project, media.trace_id, media.span_id)
+    find = (media.digest, payload, [event.record for event in events])
     blob = _blob(*find) if _is_small(payload) else await to_thread.run_sync(_blob, *find)
     if blob is None:
         raise NotFoundError(f"span {media.span_id} in trace {media.trace_id} holds no such media")
@@ -80,9 +82,19 @@ async def _one_span(
     return rows, await index.payload(seen.view, located(rows))
 
 
-def _details(light: list[dict[str, Any]], payload: pa.Table, events: Sequence[Json]) -> list[SpanDetail]:
+def _details(
+    light: list[dict[str, Any]], payload: pa.Table, events: Sequence[LogEvent], scores: pa.Table
+) -> list[SpanDetail]:
+    records = [event.record for event in events]
+    failed = error_type_of(events)
     return [
-        SpanDetail(row, *messages, span_content(messages[0], events=events))
+        SpanDetail(
+            {**row, "error_type": row["error_type"] or failed},
+            *messages,
+            span_content(messages[0], events=records),
+            events,
+            scores,
+        )
         for row, messages in zip(light, span_messages(payload), strict=True)
     ]
 

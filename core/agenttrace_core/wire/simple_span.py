@@ -148,7 +148,7 @@ def _choice(given: Json, name: str, choices: tuple[str, ...], default: int) -> i
 
 def times_of(span: Json, parent_start_ns: int | None) -> tuple[int | None, int | None]:
     """Return start and end in nanoseconds since the epoch, from two of three, or from the parent's start."""
-    start, end, duration = _time_ns(span, "start"), _time_ns(span, "end"), _duration_ns(span)
+    start, end, duration = time_of(span, "start"), time_of(span, "end"), _duration_ns(span)
     if None not in (start, end, duration):
         raise WrongFieldError("give two of start, end and duration_ms", "duration_ms")
     if start is None and end is not None:
@@ -160,7 +160,12 @@ def times_of(span: Json, parent_start_ns: int | None) -> tuple[int | None, int |
     return start, end
 
 
-def _time_ns(given: Json, name: str) -> int | None:
+def time_of(given: Json, name: str) -> int | None:
+    """Return a time in nanoseconds since the epoch, None where there is none.
+
+    Raises:
+        WrongFieldError: the field ``name`` holds something else.
+    """
     value: object = given.get(name)
     if value is None:
         return None
@@ -294,7 +299,7 @@ def _event(event: object, start_ns: int) -> Json:
     check_names(event, _EVENT_NAMES)
     if event.get("name") is None:
         raise WrongFieldError("missing; an event has one", "name")
-    at = _time_ns(event, "time")
+    at = time_of(event, "time")
     return {
         "timeUnixNano": start_ns if at is None else at,
         "name": _text(event, "name"),

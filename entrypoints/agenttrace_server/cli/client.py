@@ -132,9 +132,9 @@ class Client:
         if any(rest):
             yield b"".join(rest)
 
-    def post(self, path: str) -> Any:
-        """Post nothing to ``path`` of the API and return the JSON answered. Raises as ``get``."""
-        answer = self._request("POST", path, {})
+    def post(self, path: str, body: Mapping[str, Any] | None = None) -> Any:
+        """Post JSON, or nothing, to ``path`` of the API and return the JSON answered. Raises as ``get``."""
+        answer = self._request("POST", path, {}, body)
         return answer.json() if answer.content else {}
 
     def delete(self, path: str) -> None:
@@ -177,9 +177,11 @@ class Client:
         self._check(answer)
         return _sent(answer)
 
-    def _request(self, method: str, path: str, query: Mapping[str, Any]) -> httpx.Response:
+    def _request(
+        self, method: str, path: str, query: Mapping[str, Any], body: Mapping[str, Any] | None = None
+    ) -> httpx.Response:
         try:
-            answer = self._http.request(method, self.server.api + path, params=query)
+            answer = self._http.request(method, self.server.api + path, params=query, json=body)
         except httpx.HTTPError as error:
             raise self._unreachable(error) from error
         self._check(answer)

@@ -22,6 +22,7 @@ _COMMANDS = {
     "traces": ("traces", "List the newest traces."),
     "trace": ("trace", "Show one trace as a tree."),
     "tail": ("tail", "Show traces as they arrive."),
+    "score": ("score", "Give a trace, or a span of it, a score."),
     "key": ("keys", "Make keys for callers."),
     "config": ("config", "Show the settings in force, and where each came from."),
     "doctor": ("doctor", "Check this machine and the data folder, and say what to mend."),

@@ -15,7 +15,18 @@ from agenttrace_server.ingestion.config import DoorConfig
 from agenttrace_server.query import failures
 from agenttrace_server.query.guard import ApiMetrics, App, Guard
 from agenttrace_server.query.page import page
-from agenttrace_server.query.routes import analytics, entities, health, letters, live, media, sending, spans, traces
+from agenttrace_server.query.routes import (
+    analytics,
+    entities,
+    health,
+    letters,
+    live,
+    media,
+    scores,
+    sending,
+    spans,
+    traces,
+)
 from agenttrace_server.query.services import ApiServices
 
 
@@ -30,6 +41,7 @@ def make_api_app(services: ApiServices, authenticator: Authenticator, config: Do
     metrics = ApiMetrics()
     # FastAPI's own page loads its parts from the internet, and is blank without.
     app = FastAPI(title="AgentTrace", version=__version__, docs_url=None, redoc_url=None)
+    bodies = BodyReader(config, services.ingest.admission)
     for router in (
         traces.router(services),
         spans.router(services),
@@ -37,7 +49,8 @@ def make_api_app(services: ApiServices, authenticator: Authenticator, config: Do
         entities.router(services),
         live.router(services),
         media.router(services),
-        sending.router(services, BodyReader(config, services.ingest.admission)),
+        sending.router(services, bodies),
+        scores.router(services, bodies),
         letters.router(services),
     ):
         app.include_router(router, responses=failures.RESPONSES)

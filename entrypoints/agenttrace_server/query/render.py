@@ -15,13 +15,15 @@ from agenttrace_core.model.trace import AsOf, TraceSummary
 from agenttrace_core.ports.catalog import DeadLetter
 from agenttrace_core.query.fields import NAMES
 from agenttrace_core.services.entities import EntityDetail
+from agenttrace_core.services.ingest import Ingested
+from agenttrace_core.services.log_events import LogEvent
 from agenttrace_core.services.read import ReceiptState, TracePage
 from agenttrace_core.services.span_detail import SpanDetail
 from agenttrace_core.services.view import Lag
 from agenttrace_core.wire import json_text
 from agenttrace_server.query.formats import money, plain_rows
 from agenttrace_server.query.sending import Sent
-from agenttrace_server.query.tables import LIGHT_FIELDS, light_table, quality
+from agenttrace_server.query.tables import LIGHT_FIELDS, light_table, quality, score_table
 
 CONTENT_FIELDS = (
     "input_messages", "output_messages", "system_instructions", "tool_definitions", "input", "output",
@@ -38,6 +40,7 @@ def trace_page(page: TracePage) -> bytes:
             "trace_id": page.summary.trace_id,
             "summary": summary(page.summary, page.as_of),
             "spans": light_rows(page.spans),
+            "scores": plain_rows(score_table(page.scores)),
             "next_cursor": page.next_cursor,
             **lag(page.lag),
         }
@@ -102,6 +105,18 @@ def sent(given: Sent) -> bytes:
     return json_text.dumps(body)
 
 
+def scores_sent(given: Ingested) -> bytes:
+    """``POST /api/v1/scores``."""
+    return orjson.dumps(
+        {
+            "receipt": given.receipt_id,
+            "accepted": given.accepted,
+            "rejected": given.rejected,
+            "reason": given.reason,
+        }
+    )
+
+
 def letter(given: DeadLetter) -> dict[str, Any]:
     """One item of ``GET /api/v1/dead-letters``."""
     return {
@@ -150,6 +165,8 @@ def _span_detail(detail: SpanDetail) -> dict[str, Any]:
         "dropped_attributes_count": _number(span.get("droppedAttributesCount")),
         "events": [_event(event) for event in span.get("events", ())],
         "dropped_events_count": _number(span.get("droppedEventsCount")),
+        "log_events": [_log_event(event) for event in detail.events],
+        "scores": plain_rows(score_table(detail.scores)),
         "links": [_link(link) for link in span.get("links", ())],
         "dropped_links_count": _number(span.get("droppedLinksCount")),
         "resource": _described(detail.resource, detail.resource_schema_url),
@@ -167,6 +184,19 @@ def _event(event: Mapping[str, Any]) -> dict[str, Any]:
         "name": event.get("name", ""),
         "attributes": event.get("attributes", []),
         "dropped_attributes_count": _number(event.get("droppedAttributesCount")),
+    }
+
+
+def _log_event(event: LogEvent) -> dict[str, Any]:
+    record = event.record
+    return {
+        "time_ns": event.time_ns,
+        "name": event.name,
+        "scope": event.scope,
+        "severity_text": record.get("severityText", ""),
+        "body": record.get("body"),
+        "attributes": record.get("attributes", []),
+        "dropped_attributes_count": _number(record.get("droppedAttributesCount")),
     }
 
 

@@ -12,6 +12,7 @@ from agenttrace_core.services.error_groups import ErrorGroupService
 from agenttrace_core.services.ingest import IngestService
 from agenttrace_core.services.letters import LetterService
 from agenttrace_core.services.read import ReadService
+from agenttrace_core.services.scores import ScoreService
 from agenttrace_server.query.patience import Patience
 
 
@@ -29,6 +30,7 @@ class ApiServices:
     analytics: AnalyticsService
     entities: EntityService
     error_groups: ErrorGroupService
+    scores: ScoreService
     patience: Patience
     ingest: IngestService
     letters: LetterService

@@ -76,6 +76,18 @@ def entity_table(found: EntityList) -> pa.Table:
     return _table(pa.schema(columns), rows)
 
 
+SCORE_FIELDS = (
+    "name", "value", "label", "trace_id", "span_id", "session_id", "response_id", "explanation", "source", "id",
+    "time_ns", "received_ns",
+)  # fmt: skip
+"""What is shown of scores, of the columns of ``SCORES`` by the same name."""
+
+
+def score_table(scores: pa.Table) -> pa.Table:
+    """Return what is shown of scores, a row each."""
+    return scores.select(SCORE_FIELDS)
+
+
 def error_table(found: ErrorGroupList) -> pa.Table:
     """Return a page of kinds of errors, a row each."""
     return _table(ERROR_FIELDS, [[getattr(item, name) for name in ERROR_FIELDS.names] for item in found.items])

@@ -13,6 +13,7 @@ from agenttrace_server.query.models.entities import (
     ErrorListing,
 )
 from agenttrace_server.query.models.health import Health
+from agenttrace_server.query.models.scores import GivenScore, Score, ScoreListing, ScoresSent
 from agenttrace_server.query.models.sending import DeadLetter, DeadLetters, Receipt, Sent
 from agenttrace_server.query.models.spans import (
     Event,
@@ -43,6 +44,7 @@ __all__ = [
     "Event",
     "Figures",
     "FoundSpan",
+    "GivenScore",
     "Health",
     "InstrumentationScope",
     "LightFields",
@@ -56,6 +58,9 @@ __all__ = [
     "Receipt",
     "Resource",
     "Row",
+    "Score",
+    "ScoreListing",
+    "ScoresSent",
     "Sent",
     "Span",
     "SpanListing",

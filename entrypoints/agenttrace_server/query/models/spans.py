@@ -7,6 +7,7 @@ from typing import Any
 from pydantic import Field
 
 from agenttrace_server.query.models.common import Model, Money, Partial
+from agenttrace_server.query.models.scores import Score
 
 
 class LightFields(Model):
@@ -80,6 +81,18 @@ class Event(Model):
     dropped_attributes_count: int
 
 
+class LogEvent(Model):
+    """A GenAI event that came as a log record and names the span. Body and attributes are as in OTLP/JSON."""
+
+    time_ns: int
+    name: str
+    scope: str
+    severity_text: str
+    body: dict[str, Any] | None
+    attributes: list[dict[str, Any]]
+    dropped_attributes_count: int
+
+
 class Link(Model):
     """A link of a span."""
 
@@ -133,6 +146,8 @@ class OneSpan(LightFields):
     dropped_attributes_count: int
     events: list[Event]
     dropped_events_count: int
+    log_events: list[LogEvent] = Field(description="GenAI events that came as log records.")
+    scores: list[Score] = Field(description="Those that count, newest first.")
     links: list[Link]
     dropped_links_count: int
     resource: Resource

@@ -7,6 +7,7 @@ from typing import Literal
 from pydantic import Field
 
 from agenttrace_server.query.models.common import Model, Money, Partial
+from agenttrace_server.query.models.scores import Score
 from agenttrace_server.query.models.spans import LightSpan
 
 
@@ -47,4 +48,5 @@ class Trace(Partial):
     trace_id: str
     summary: Summary
     spans: list[LightSpan]
+    scores: list[Score] = Field(description="The newest thousand that count, of the trace and its spans.")
     next_cursor: str | None
