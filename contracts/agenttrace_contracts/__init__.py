@@ -14,6 +14,8 @@ from __future__ import annotations
 
 import pytest
 
-_SUITES = ("base", "index", "index_world", "live", "logs", "metadata", "metadata_machine", "queue", "storage")
+_SUITES = (
+    "base", "index", "index_world", "live", "logs", "metadata", "metadata_machine", "queries", "queue", "storage",
+)  # fmt: skip
 
 pytest.register_assert_rewrite(*(f"agenttrace_contracts.{suite}" for suite in _SUITES))

@@ -25,6 +25,8 @@ from agenttrace_core.ports.storage import ObjectInfo, ObjectStorage, StorageCapa
 from agenttrace_core.schema.files import encode_spans_file, ipc_stream
 from agenttrace_core.schema.tables import LIGHT, ROWS
 from agenttrace_core.schema.traces import negated, trace_sums
+from agenttrace_core.wire.any_value import encode_attributes
+from agenttrace_core.wire.proto_bytes import delimited
 
 BASE_NS = 1_700_000_000_000_000_000
 """A moment in November 2023; the world's spans begin around it."""
@@ -133,8 +135,24 @@ class SentSpan:
 
 
 def payload_of(light: Mapping[str, Any]) -> bytes:
-    """Return the bytes that stand for a span's protobuf in this world."""
-    return f"{light['partition']}-{light['offset']}-{light['position']}".encode()
+    """Return a span's protobuf in this world: a name of its own, and its attributes."""
+    name = f"{light['partition']}-{light['offset']}-{light['position']}".encode()
+    own = [(key, value) for key, value in light["attributes"] or () if not key.startswith("resource.")]
+    texts = [(key, hidden_value(light, key) if value is None else value) for key, value in own]
+    pairs = [{"key": key, "value": {"stringValue": value}} for key, value in texts]
+    return delimited(b"\x2a", name) + encode_attributes(b"\x4a", pairs)
+
+
+def hidden_value(light: Mapping[str, Any], key: str) -> str:
+    """Return the value of an attribute that light columns name without a value, since the payload alone has it."""
+    return f"{key} of {light['span_id']}, hidden in the Payload " + "~" * 256
+
+
+def payload_texts(light: Mapping[str, Any]) -> list[str]:
+    """Return the texts of a span's payload, beside those that light columns have too."""
+    own = [(key, value) for key, value in light["attributes"] or () if not key.startswith("resource.")]
+    hidden = [hidden_value(light, key) for key, value in own if value is None]
+    return [f"{light['partition']}-{light['offset']}-{light['position']}", *(key for key, _ in own), *hidden]
 
 
 class World:

@@ -13,20 +13,23 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from agenttrace_adapters.memory.logs import read_log_records, read_scores
+from agenttrace_adapters.memory.questions import Everything
 from agenttrace_core.errors import ConfigurationError
+from agenttrace_core.model.algebra import Aggregation, Selection, TraceSearch
 from agenttrace_core.model.score import ScorePlace, ScoreSelection
 from agenttrace_core.model.segment import FileKind, Segment, SegmentFile, Superseded
 from agenttrace_core.model.trace import TracePosition
-from agenttrace_core.ports.index import IndexCapabilities, Location, LogQueries, SpanIndex, View
+from agenttrace_core.ports.index import IndexCapabilities, Location, LogQueries, SpanIndex, SpanQueries, View
 from agenttrace_core.ports.storage import ObjectStorage
 from agenttrace_core.query.sums import below, merge_sums, newest_first
 from agenttrace_core.schema.arrays import Int64s
 from agenttrace_core.schema.files import read_ipc_stream
 from agenttrace_core.schema.keys import trace_id_of
 from agenttrace_core.schema.tables import LIGHT, LOCATION, PAYLOAD, TRACES
+from agenttrace_core.wire.payload_texts import SpanPayloads
 
 
-class MemoryIndex(SpanIndex, LogQueries):
+class MemoryIndex(SpanIndex, SpanQueries, LogQueries):
     """Reads objects whole through the storage port. Needs no folder, no cache and no driver."""
 
     def __init__(self) -> None:
@@ -45,8 +48,8 @@ class MemoryIndex(SpanIndex, LogQueries):
 
     @property
     def capabilities(self) -> IndexCapabilities:
-        """No SQL."""
-        return IndexCapabilities(sql=False)
+        """Every question of the algebra, and no SQL."""
+        return IndexCapabilities(sql=False, queries=True)
 
     def attach(self, storage: ObjectStorage) -> None:
         """Say where the objects are."""
@@ -101,6 +104,20 @@ class MemoryIndex(SpanIndex, LogQueries):
             pieces.append((await self._payload_of(view, source)).take(rows))
         return pa.concat_tables(pieces).take(pa.array(place))
 
+    async def search(self, view: View, project: str, search: TraceSearch) -> pa.Table:
+        """Look at every row of the project."""
+        return (await self._everything(view, project)).search(search)
+
+    async def spans(
+        self, view: View, project: str, selection: Selection, *, limit: int, after: tuple[int, str, str] | None = None
+    ) -> pa.Table:
+        """Look at every row of the project."""
+        return (await self._everything(view, project)).spans(selection, limit=limit, after=after)
+
+    async def aggregate(self, view: View, project: str, aggregation: Aggregation) -> pa.Table:
+        """Look at every row of the project."""
+        return (await self._everything(view, project)).aggregate(aggregation)
+
     async def log_records(
         self, view: View, project: str, trace_ids: Sequence[str], *, columns: Sequence[str] | None = None
     ) -> pa.Table:
@@ -132,6 +149,15 @@ class MemoryIndex(SpanIndex, LogQueries):
         partial += [chunk.traces.filter(_of(chunk.traces, project)) for chunk in view.live.chunks]
         partial += [read_ipc_stream(s.traces_ipc) for s in _superseded(view) if s.project == project]
         return merge_sums([TRACES.empty_table(), *(p.cast(TRACES) for p in partial)])
+
+    async def _everything(self, view: View, project: str) -> Everything:
+        schema = pa.schema([*LIGHT, *LOCATION])
+        rows = pa.concat_tables([schema.empty_table(), *[located async for located in self._light(view, project)]])
+        rows = rows.combine_chunks()
+        places = zip(rows["source"].to_pylist(), rows["row"].to_pylist(), strict=True)
+        payload = await self.payload(view, [Location(source, row) for source, row in places])
+        payloads = SpanPayloads(payload["span"].combine_chunks(), payload["resource"].combine_chunks())
+        return Everything(await self._ledger(view, project), rows, payloads)
 
     async def _light(self, view: View, project: str) -> AsyncIterator[pa.Table]:
         dropped = _rows_by_source(view)

@@ -24,6 +24,8 @@ class IndexCapabilities:
 
     sql: bool
     """Answers SQL over its rows (``SqlIndex``)."""
+    queries: bool = False
+    """Answers questions of the algebra (``SpanQueries``)."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -143,7 +143,7 @@ _SPAN_FIELDS = (
     ),
     _text("environment", "Where it runs: production, staging, …"),
     _text("version", "The version or release of the application"),
-    FieldInfo("tag", FieldType.LIST, "A tag; a span can have many", ("tags",), aliases=("tags",)),
+    FieldInfo("tag", FieldType.LIST, "A tag; a span can have many", ("tags",), aliases=("tags",), dimension=True),
     _text("prompt", "The name of the prompt"),
     _text("prompt_version", "The version of the prompt"),
     _text("error_type", "The type of the error or exception"),

@@ -1,0 +1,14 @@
+from __future__ import annotations
+
+import pytest
+
+from agenttrace_adapters.memory.index import MemoryIndex
+from agenttrace_contracts.base import Make
+from agenttrace_contracts.queries import SpanQueriesContract
+from agenttrace_core.ports.index import SpanIndex
+
+
+class TestMemoryQueries(SpanQueriesContract):
+    @pytest.fixture
+    def make(self) -> Make[SpanIndex]:
+        return lambda name: MemoryIndex.from_url("memory:")
