@@ -88,6 +88,14 @@ class SourceCache:
             known.of_project[project] = Sources(files, live, [run for run in superseded if len(run.hi)])
         return known.of_project[project]
 
+    def files_of(self, view: View, project: str) -> Sequence[tuple[SegmentFile, Sequence[Segment]]]:
+        """Return the files that have spans of a project, and what segments of each are the project's."""
+        return self._by_project(view.snapshot).get(project, ())
+
+    async def runs(self, file: SegmentFile, segments: Sequence[Segment]) -> Sequence[TraceRun]:
+        """Return the ledger of segments of one project in one file, in their order: a run for each, or one for all."""
+        return await self._file(file, list(segments))
+
     def dropped(self, view: View, source: str) -> Int64s | None:
         """Return the rows of a file or chunk that are not to be returned, ascending; None if all are."""
         return self._look(view).dropped.get(source)

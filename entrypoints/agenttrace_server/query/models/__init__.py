@@ -28,17 +28,7 @@ from agenttrace_server.query.models.spans import (
     Span,
     SpanListing,
 )
-from agenttrace_server.query.models.traces import (
-    MissingParent,
-    PathStep,
-    ServiceSkew,
-    SpanPage,
-    Summary,
-    Trace,
-    TraceError,
-    TraceListing,
-    TraceSummary,
-)
+from agenttrace_server.query.models.traces import Summary, Trace, TraceListing
 
 __all__ = [
     "DeadLetter",
@@ -61,12 +51,10 @@ __all__ = [
     "LightSpan",
     "Link",
     "Message",
-    "MissingParent",
     "Model",
     "Money",
     "OneSpan",
     "Partial",
-    "PathStep",
     "Receipt",
     "Resource",
     "Row",
@@ -74,13 +62,9 @@ __all__ = [
     "ScoreListing",
     "ScoresSent",
     "Sent",
-    "ServiceSkew",
     "Span",
     "SpanListing",
-    "SpanPage",
     "Summary",
     "Trace",
-    "TraceError",
     "TraceListing",
-    "TraceSummary",
 ]

@@ -54,13 +54,9 @@ class LightFields(Model):
 
 
 class LightSpan(LightFields):
-    """A span in a trace, and where it hangs in the tree."""
+    """A span in a trace. ``orphan``: its parent is named, but not among the trace's spans."""
 
-    orphan: bool = Field(description="Its parent is named, but not among the trace's spans.")
-    depth: int = Field(description="0 for what hangs under nothing.")
-    children: int = Field(description="Spans right below it.")
-    descendants: int = Field(description="Spans below it at any depth.")
-    skew_ns: int = Field(description="What to add to start_ns so that no call begins before it was made.")
+    orphan: bool
 
 
 class FoundSpan(LightFields):
