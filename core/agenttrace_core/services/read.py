@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from agenttrace_core.errors import InvalidInputError
 from agenttrace_core.messages.media import Blob, MediaId
 from agenttrace_core.model.ids import parse_span_id, parse_trace_id
 from agenttrace_core.model.principal import Principal
@@ -20,27 +20,19 @@ from agenttrace_core.model.trace import AsOf, TracePosition, TraceSummary
 from agenttrace_core.ports.index import SpanIndex, View
 from agenttrace_core.ports.live import LiveChunk, LiveTable
 from agenttrace_core.query.cursor import Cursors
-from agenttrace_core.query.settle import (
-    SETTLE_COLUMNS,
-    effective_start,
-    orphans,
-    settle,
-)
-from agenttrace_core.query.summary import summaries_of, summary_of
-from agenttrace_core.schema.keys import words_of_hex
+from agenttrace_core.query.settle import SETTLE_COLUMNS, settle
+from agenttrace_core.query.summary import summaries_of
 from agenttrace_core.schema.tables import LIGHT
 from agenttrace_core.services.otlp_pieces import trace_pieces
 from agenttrace_core.services.queries import logs_of
 from agenttrace_core.services.span_detail import SpanDetail, span_details, span_media
 from agenttrace_core.services.trace_rows import settled_rows
+from agenttrace_core.services.trace_views import Part, SpanOrder, TracePage, TraceViews
 from agenttrace_core.services.view import Lag, Seen, Views
 
 _LIST = "traces"
 _SCORES = 1_000
 _EXPORT_TRACES = 64
-# Some columns fewer are much of the time that a trace takes.
-_UNSHOWN = {"partition", "offset", "position", "attributes", "more_attributes"}
-_TREE_COLUMNS = tuple(name for name in LIGHT.names if name not in _UNSHOWN)
 _LOCATING_COLUMNS = ("trace_id", *SETTLE_COLUMNS)
 
 
@@ -49,23 +41,6 @@ class TraceList:
     """A page of the list of traces. ``next_cursor`` is None on the last."""
 
     items: tuple[TraceSummary, ...]
-    next_cursor: str | None
-    lag: Lag
-    as_of: AsOf
-
-
-@dataclass(frozen=True, slots=True)
-class TracePage:
-    """A page of a trace's spans.
-
-    ``spans`` holds the columns of ``LIGHT`` but those of the arrival, and ``orphan`` (its parent is named,
-    but not in the trace), ordered by start, then span id. ``summary`` is of the whole trace. ``scores`` are the
-    newest that count of the trace and its spans, in the ``SCORES`` schema.
-    """
-
-    summary: TraceSummary
-    spans: pa.Table
-    scores: pa.Table
     next_cursor: str | None
     lag: Lag
     as_of: AsOf
@@ -109,6 +84,7 @@ class ReadService:
         self._live = live
         self._receipt_key = receipt_key
         self._cursors = Cursors(cursor_key)
+        self._trace_views = TraceViews(index, cursor_key=cursor_key)
         self._broken_after_ns = int(broken_after_s * 1e9)
         self._clock_ns = clock_ns
 
@@ -135,26 +111,50 @@ class ReadService:
         place = (items[-1].start_ns, items[-1].trace_id) if more else ()
         return TraceList(items, self._cursors.sign(project, _LIST, place) if more else None, seen.lag, self.as_of())
 
-    async def trace(self, principal: Principal, trace_id: str, *, limit: int, cursor: str | None = None) -> TracePage:
-        """Return a page of a trace's spans, and the sums of all of them.
+    async def trace(
+        self,
+        principal: Principal,
+        trace_id: str,
+        *,
+        limit: int,
+        cursor: str | None = None,
+        order: SpanOrder = SpanOrder.START,
+    ) -> TracePage:
+        """Return a page of a trace's spans, what the whole trace is, and its scores.
 
         Raises:
             NotFoundError: the project has no such trace.
-            InvalidInputError: ``trace_id`` is none, or ``cursor`` was not given for this trace.
+            InvalidInputError: ``trace_id`` is none, or ``cursor`` was not given for this question.
         """
-        trace_id = parse_trace_id(trace_id)
-        project = principal.project
-        place = None if cursor is None else self._cursors.open(cursor, project, trace_id)
         seen = await self._views.look()
-        rows = await settled_rows(self._index, seen, project, trace_id, _TREE_COLUMNS)
-        first = 0 if place is None else _after(rows, place)
-        page = rows.select(_TREE_COLUMNS).slice(first, limit)
-        page = page.append_column("orphan", pa.array(orphans(rows)[first : first + limit]))
-        end = first + len(page)
-        next_cursor = self._cursors.sign(project, trace_id, _place(rows, end)) if end < len(rows) else None
-        wanted = ScoreSelection(trace_ids=(trace_id,))
-        scores = await logs_of(self._index).scores(seen.view, project, wanted, limit=_SCORES)
-        return TracePage(summary_of(rows), page, scores, next_cursor, seen.lag, self.as_of())
+        page = await self._page(seen, principal, trace_id, limit=limit, cursor=cursor, order=order)
+        wanted = ScoreSelection(trace_ids=(page.summary.trace_id,))
+        scores = await logs_of(self._index).scores(seen.view, principal.project, wanted, limit=_SCORES)
+        return replace(page, scores=scores)
+
+    async def trace_spans(
+        self,
+        principal: Principal,
+        trace_id: str,
+        part: Part,
+        *,
+        limit: int,
+        cursor: str | None = None,
+        order: SpanOrder = SpanOrder.TREE,
+    ) -> TracePage:
+        """Return a page of a part of a trace's spans.
+
+        Raises:
+            NotFoundError: the project has no such trace, or the trace no span that ``part`` names.
+            InvalidInputError: an id is none, or ``cursor`` was not given for this question.
+            QueryError: the query of ``part`` is none.
+        """
+        seen = await self._views.look()
+        return await self._page(seen, principal, trace_id, limit=limit, cursor=cursor, order=order, part=part)
+
+    async def _page(self, seen: Seen, principal: Principal, trace_id: str, **asked: Any) -> TracePage:
+        trace_id = parse_trace_id(trace_id)
+        return await self._trace_views.page(seen, principal.project, trace_id, self.as_of(), **asked)
 
     async def span(self, principal: Principal, trace_id: str, span_id: str) -> list[SpanDetail]:
         """Return all that is known of a span; more than one where senders used its id twice, in the trace's order.
@@ -242,30 +242,6 @@ class ReadService:
             async for piece in trace_pieces(self._index, view, settle(own)):
                 yield piece
             yield b"\n"
-
-
-def _place(rows: pa.Table, end: int) -> tuple[int | str, ...]:
-    """Return the place before row ``end``: start and id of the row before it, and how many rows so far share both."""
-    start, span_id = effective_start(rows), rows["span_id"]
-    last = (int(start[end - 1]), str(span_id[end - 1].as_py()))
-    same = 1
-    while same < end and (int(start[end - 1 - same]), str(span_id[end - 1 - same].as_py())) == last:
-        same += 1
-    return *last, same
-
-
-def _after(rows: pa.Table, place: list[int | str]) -> int:
-    """Return the number of the first row after ``place``."""
-    try:
-        at, span_id, given = place
-        word = words_of_hex(pa.array([span_id]), 8)[0, 0]
-    except (ValueError, pa.ArrowInvalid) as error:
-        raise InvalidInputError("the cursor is not one of a trace") from error
-    start = effective_start(rows)
-    left, right = int(np.searchsorted(start, at)), int(np.searchsorted(start, at, side="right"))
-    tied = words_of_hex(rows["span_id"].slice(left, right - left).combine_chunks(), 8)[:, 0]
-    first, end = left + int(tied.searchsorted(word)), left + int(tied.searchsorted(word, side="right"))
-    return min(first + int(given), end)
 
 
 def _new_rows(chunk: LiveChunk, project: str, since: Mapping[int, int], dead: tuple[int, ...]) -> pa.Table:

@@ -17,8 +17,9 @@ from agenttrace_core.query.fields import NAMES
 from agenttrace_core.services.entities import EntityDetail
 from agenttrace_core.services.ingest import Ingested
 from agenttrace_core.services.log_events import LogEvent
-from agenttrace_core.services.read import ReceiptState, TracePage
+from agenttrace_core.services.read import ReceiptState
 from agenttrace_core.services.span_detail import SpanDetail
+from agenttrace_core.services.trace_views import TracePage
 from agenttrace_core.services.view import Lag
 from agenttrace_core.wire import json_text
 from agenttrace_server.query.formats import money, plain_rows
@@ -38,9 +39,23 @@ def trace_page(page: TracePage) -> bytes:
     return orjson.dumps(
         {
             "trace_id": page.summary.trace_id,
-            "summary": summary(page.summary, page.as_of),
+            "summary": {**summary(page.summary, page.as_of), **asdict(page.detail)},
             "spans": light_rows(page.spans),
             "scores": plain_rows(score_table(page.scores)),
+            "matched": page.matched,
+            "next_cursor": page.next_cursor,
+            **lag(page.lag),
+        }
+    )
+
+
+def span_page(page: TracePage) -> bytes:
+    """``GET /api/v1/traces/{trace_id}/spans``."""
+    return orjson.dumps(
+        {
+            "trace_id": page.summary.trace_id,
+            "spans": light_rows(page.spans),
+            "matched": page.matched,
             "next_cursor": page.next_cursor,
             **lag(page.lag),
         }

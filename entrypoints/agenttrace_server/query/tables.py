@@ -13,6 +13,7 @@ from agenttrace_core.model.span import Quality
 from agenttrace_core.services.entities import LISTED, EntityList
 from agenttrace_core.services.error_groups import ErrorGroupList
 from agenttrace_core.services.read import TraceList
+from agenttrace_core.services.trace_views import TREE_FIELDS
 
 LIGHT_FIELDS = (
     "span_id", "parent_span_id", "name", "kind", "service", "scope", "start_ns", "duration_ns", "status",
@@ -37,10 +38,12 @@ TRACE_FIELDS = pa.schema(
 
 
 def light_table(spans: pa.Table) -> pa.Table:
-    """Return what is shown of light rows: ``LIGHT_FIELDS``, what is odd in words, and ``orphan`` or ``trace_id``."""
-    extra = "orphan" if "orphan" in spans.column_names else "trace_id"
+    """Return what is shown of light rows: ``LIGHT_FIELDS``, what is odd, and ``TREE_FIELDS`` or ``trace_id``."""
     odd = pa.array([quality(bits) for bits in spans["quality"].to_pylist()], pa.list_(pa.string()))
-    return spans.select(LIGHT_FIELDS).append_column("quality", odd).append_column(extra, spans[extra])
+    table = spans.select(LIGHT_FIELDS).append_column("quality", odd)
+    for name in TREE_FIELDS if "orphan" in spans.column_names else ("trace_id",):
+        table = table.append_column(name, spans[name])
+    return table
 
 
 def trace_table(page: TraceList) -> pa.Table:

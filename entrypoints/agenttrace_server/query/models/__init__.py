@@ -28,7 +28,17 @@ from agenttrace_server.query.models.spans import (
     Span,
     SpanListing,
 )
-from agenttrace_server.query.models.traces import Summary, Trace, TraceListing
+from agenttrace_server.query.models.traces import (
+    MissingParent,
+    PathStep,
+    ServiceSkew,
+    SpanPage,
+    Summary,
+    Trace,
+    TraceError,
+    TraceListing,
+    TraceSummary,
+)
 
 __all__ = [
     "DeadLetter",
@@ -51,10 +61,12 @@ __all__ = [
     "LightSpan",
     "Link",
     "Message",
+    "MissingParent",
     "Model",
     "Money",
     "OneSpan",
     "Partial",
+    "PathStep",
     "Receipt",
     "Resource",
     "Row",
@@ -62,9 +74,13 @@ __all__ = [
     "ScoreListing",
     "ScoresSent",
     "Sent",
+    "ServiceSkew",
     "Span",
     "SpanListing",
+    "SpanPage",
     "Summary",
     "Trace",
+    "TraceError",
     "TraceListing",
+    "TraceSummary",
 ]

@@ -54,9 +54,13 @@ class LightFields(Model):
 
 
 class LightSpan(LightFields):
-    """A span in a trace. ``orphan``: its parent is named, but not among the trace's spans."""
+    """A span in a trace, and where it hangs in the tree."""
 
-    orphan: bool
+    orphan: bool = Field(description="Its parent is named, but not among the trace's spans.")
+    depth: int = Field(description="0 for what hangs under nothing.")
+    children: int = Field(description="Spans right below it.")
+    descendants: int = Field(description="Spans below it at any depth.")
+    skew_ns: int = Field(description="What to add to start_ns so that no call begins before it was made.")
 
 
 class FoundSpan(LightFields):

@@ -42,11 +42,79 @@ class TraceListing(Partial):
     next_cursor: str | None
 
 
-class Trace(Partial):
-    """A page of a trace's spans, ordered by start, then span id."""
+class TraceError(Model):
+    """The first error that explains a failure: the deepest, from which those above it followed."""
+
+    span_id: str
+    name: str
+    service: str | None
+    type: str | None
+    message: str | None
+    reached_top: bool = Field(description="Every span above it has failed too.")
+
+
+class PathStep(Model):
+    """A span on the critical path, and the time that it took there by itself."""
+
+    span_id: str
+    name: str
+    self_ns: int
+
+
+class MissingParent(Model):
+    """A parent that spans name, and that is not there."""
+
+    span_id: str
+    children: int
+
+
+class ServiceSkew(Model):
+    """A service whose clock is off: the largest correction, and how many spans are corrected."""
+
+    service: str
+    skew_ns: int
+    spans: int
+
+
+class TraceSummary(Summary):
+    """What a whole trace is. Lists hold what came first first, 100 at most."""
+
+    agents: list[str]
+    models: list[str]
+    providers: list[str]
+    tools: list[str]
+    services: list[str]
+    sessions: list[str]
+    users: list[str]
+    tags: list[str]
+    environment: str | None
+    version: str | None
+    cache_read_tokens: int
+    cache_write_tokens: int
+    reasoning_tokens: int
+    input_audio_tokens: int
+    output_audio_tokens: int
+    input_preview: str | None = Field(description="The root's, else the first that there is.")
+    output_preview: str | None = Field(description="The root's, else the last that there is.")
+    error: TraceError | None
+    critical_path: list[PathStep] = Field(description="In tree order; where there are over 100, the longest.")
+    roots: int
+    depth: int = Field(description="Levels of the tree.")
+    missing_parents: list[MissingParent]
+    clock_skew: list[ServiceSkew]
+
+
+class SpanPage(Partial):
+    """A page of a trace's spans. ``matched`` is how many are asked for, over all pages."""
 
     trace_id: str
-    summary: Summary
     spans: list[LightSpan]
-    scores: list[Score] = Field(description="The newest thousand that count, of the trace and its spans.")
+    matched: int
     next_cursor: str | None
+
+
+class Trace(SpanPage):
+    """A page of a trace's spans, and what the whole trace is."""
+
+    summary: TraceSummary
+    scores: list[Score] = Field(description="The newest thousand that count, of the trace and its spans.")

@@ -7,12 +7,15 @@ from typing import Annotated
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import Response, StreamingResponse
 
+from agenttrace_core.services.trace_views import Part, SpanOrder
 from agenttrace_server.query import formats, models, render
 from agenttrace_server.query.asking import During, QueryText, Sort, ordered
 from agenttrace_server.query.formats import Rows, WantedFormat
 from agenttrace_server.query.parameters import Caller, Cursor, Limit, SpanId, TraceId, json_response
 from agenttrace_server.query.services import ApiServices
 from agenttrace_server.query.tables import trace_table
+
+Order = Annotated[SpanOrder, Query(description="By start, or parents before children")]
 
 
 def router(services: ApiServices) -> APIRouter:
@@ -46,14 +49,36 @@ def router(services: ApiServices) -> APIRouter:
         trace_id: TraceId,
         limit: Annotated[int, Query(ge=1, le=10_000)] = 1000,
         cursor: Cursor = None,
+        order: Order = SpanOrder.START,
         format: Annotated[str | None, Query(pattern="^(light|otlp)$")] = None,  # noqa: A002 - the parameter's name
     ) -> Response:
-        """A trace's spans in order; with ``format=otlp``, the whole trace as one OTLP/JSON request."""
+        """A trace's spans by time or as a tree; with ``format=otlp``, the whole trace as one OTLP/JSON request."""
         if format == "otlp":
             whole = await services.read.trace_otlp(caller, trace_id)
             return StreamingResponse(whole, media_type="application/json")
-        page = await services.read.trace(caller, trace_id, limit=limit, cursor=cursor or None)
+        page = await services.read.trace(caller, trace_id, limit=limit, cursor=cursor or None, order=order)
         return json_response(render.trace_page(page))
+
+    @routes.get("/traces/{trace_id}/spans", response_model=models.SpanPage)
+    async def get_trace_spans(
+        request: Request,
+        caller: Caller,
+        trace_id: TraceId,
+        parent: Annotated[str | None, Query(description="Only spans right below this one")] = None,
+        subtree: Annotated[str | None, Query(description="Only this span and all below it")] = None,
+        depth: Annotated[int | None, Query(description="Only so many levels below the first", ge=0)] = None,
+        q: QueryText = "",
+        order: Order = SpanOrder.TREE,
+        limit: Annotated[int, Query(ge=1, le=10_000)] = 1000,
+        cursor: Cursor = None,
+    ) -> Response:
+        """A part of a trace: what is below a span, the topmost levels, or what a query selects."""
+        part = Part(parent, subtree, depth, q)
+        page = await services.patience.answer(
+            request,
+            lambda: services.read.trace_spans(caller, trace_id, part, limit=limit, cursor=cursor or None, order=order),
+        )
+        return json_response(render.span_page(page))
 
     @routes.get("/traces/{trace_id}/spans/{span_id}", response_model=models.Span)
     async def get_span(caller: Caller, trace_id: TraceId, span_id: SpanId) -> Response:
