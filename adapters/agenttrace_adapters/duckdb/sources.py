@@ -90,6 +90,14 @@ class SourceCache:
             known.of_project[project] = Sources(files, live, [run for run in superseded if len(run.hi)])
         return known.of_project[project]
 
+    def files_of(self, view: View, project: str) -> Sequence[tuple[SegmentFile, Sequence[Segment]]]:
+        """Return the files that have spans of a project, and what segments of each are the project's."""
+        return self._by_project(view.snapshot).get(project, ())
+
+    async def runs(self, file: SegmentFile, segments: Sequence[Segment]) -> Sequence[TraceRun]:
+        """Return the ledger of segments of one project in one file, in their order: a run for each, or one for all."""
+        return await self._file(file, list(segments))
+
     async def rollups(self, view: View, project: str) -> list[Rollup]:
         """Return the roll-ups of a project's files, of those that have one."""
         found: list[Rollup] = []
