@@ -132,6 +132,10 @@ StringArray = Array
 StructArray = Array
 UInt64Array = Array
 
+class MapArray(Array):
+    @classmethod
+    def from_arrays(cls, offsets: Array, keys: Array, items: Array) -> MapArray: ...
+
 class ChunkedArray:
     type: DataType
     null_count: int

@@ -60,6 +60,7 @@ class Batch:
     scope_of_span: Int64s
     names: pa.StringArray
     starts: pa.Int64Array
+    failed: Bools
     raw: pa.BinaryArray
     raw_resources: pa.BinaryArray
     quality: Flags

@@ -10,12 +10,15 @@ import pyarrow.compute as pc
 
 from agenttrace_core.model.span import Quality
 from agenttrace_core.normalise.attributes import Batch
+from agenttrace_core.normalise.failures import failures
+from agenttrace_core.normalise.others import attributes_map
 from agenttrace_core.normalise.promote import Filled, promote
 from agenttrace_core.normalise.totals import with_parts
 from agenttrace_core.schema.arrays import Bools
 from agenttrace_core.schema.tables import LIGHT
 from agenttrace_core.wire.quality import mark
 
+_FETCH: Final = pa.scalar("fetch_response", pa.string())
 _ROOT: Final = "0" * 16
 
 
@@ -28,14 +31,21 @@ def canonical(batch: Batch, ids: dict[str, pa.Array]) -> dict[str, pa.Array]:
     columns = {name: column.values for name, column in filled.items() if name in LIGHT.names}
     totals, _ = with_parts(filled)
     columns |= totals
-    columns["counted"] = _counted(totals, filled["uncounted"])
+    uncounted = np.asarray(filled["uncounted"].values.is_valid())
+    mark(batch.quality, uncounted, Quality.COUNTED_BELOW)
+    columns["counted"] = _counted(columns, uncounted)
+    columns["attributes"], columns["more_attributes"] = attributes_map(batch)
+    types, columns["error_group"] = failures(batch.failed, batch.raw)
+    columns["error_type"] = pc.coalesce(columns["error_type"], types)
     return columns | _state(batch, filled, ids)
 
 
-def _counted(totals: dict[str, pa.Array], uncounted: Filled) -> pa.Array:
-    """True where a row has tokens, false where its own dialect says that they are told elsewhere."""
-    has_tokens = pc.or_(totals["input_tokens"].is_valid(), totals["output_tokens"].is_valid())
-    return pc.if_else(has_tokens, pc.is_null(uncounted.values), pa.scalar(None, pa.bool_()))
+def _counted(columns: dict[str, pa.Array], uncounted: Bools) -> pa.Array:
+    """True where a row has tokens or a cost, false where its own dialect says that they are told elsewhere."""
+    names = ("input_tokens", "output_tokens", "given_cost_usd")
+    uncounted = uncounted | np.asarray(pc.equal(columns["operation"], _FETCH).fill_null(False))
+    has_some = np.logical_or.reduce([np.asarray(columns[name].is_valid()) for name in names])
+    return pa.array(~uncounted, mask=~has_some)
 
 
 def _state(batch: Batch, filled: dict[str, Filled], ids: dict[str, pa.Array]) -> dict[str, pa.Array]:

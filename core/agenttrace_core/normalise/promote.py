@@ -14,14 +14,16 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from agenttrace_core.normalise import nested, values
+from agenttrace_core.normalise import nested, previews, values
 from agenttrace_core.normalise.attributes import NOWHERE, Attributes, Batch
+from agenttrace_core.normalise.numbered import FIRST, last_said
 from agenttrace_core.normalise.rules import RULES, Rule, Source, When
 from agenttrace_core.schema.arrays import Bools, Int64s
+from agenttrace_core.wire.quality import Flags
 
 _TYPES = {
     "text": pa.string(), "count": pa.int64(), "duration": pa.int64(), "money": pa.decimal128(18, 12),
-    "tags": pa.list_(pa.string()), "flag": pa.string(),
+    "tags": pa.list_(pa.string()), "flag": pa.string(), "input": pa.string(), "output": pa.string(),
 }  # fmt: skip
 
 
@@ -49,6 +51,7 @@ def _keys(rules: tuple[Rule, ...]) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """All attributes of spans, and of resources, that any rule names."""
     sources = [source for rule in rules for source in rule.sources]
     plain = [s.name for s in sources if s.kind == "key"]
+    plain += [s.name + first for s in sources if s.kind == "numbered" for first in FIRST]
     added = [name for s in sources if s.kind == "key" and s.path is None for name in s.add]
     asked = [key for s in sources if s.when is not None for key in s.when.keys]
     resources = [s.name for s in sources if s.kind == "resource"]
@@ -76,12 +79,14 @@ class _Promotion:
     columns: dict[str, Filled] = field(default_factory=dict)
     _found: dict[str, Int64s] = field(init=False)
     _found_resources: dict[str, Int64s] = field(init=False)
+    _scopes: set[str | None] = field(init=False)
     _masks: dict[When, Bools] = field(default_factory=dict)
     _parsed: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self._found = self.batch.spans.find(self.keys[0])
         self._found_resources = self.batch.resources.find(self.keys[1])
+        self._scopes = set(self.batch.scopes)
 
     def fill(self, rule: Rule) -> None:
         """Fill a column source by source, the most preferred first, until every row has a value."""
@@ -90,6 +95,8 @@ class _Promotion:
         pieces: list[pa.Array] = []
         filled = 0
         for number, source in enumerate(rule.sources):
+            if not self._may_give(source):
+                continue
             found = self._from(source, rule.type, place)
             if found is None:
                 continue
@@ -108,17 +115,20 @@ class _Promotion:
 
     def _from(self, source: Source, kind: str, place: Int64s) -> tuple[Int64s, pa.Array] | None:
         """Return the rows, still empty, that ``source`` has a value for, and the values."""
-        if source.kind in ("key", "resource"):
+        if source.kind == "numbered":
+            rows = self._with_numbered(source.name, place)
+            piece = self._shortened([self._numbered(source.name, kind, int(row)) for row in rows], rows)
+        elif source.kind in ("key", "resource"):
             candidates = self._candidates(source, place)
             if candidates is None:
                 return None
             rows, piece = candidates.rows, self._read(source, kind, candidates)
         else:
-            rows = np.flatnonzero(self._mask(source.when) & (place < 0)) if self._may_hold(source) else NOWHERE
+            rows = np.flatnonzero(self._mask(source.when) & (place < 0))
             if len(rows) == 0:
                 return None
-            piece = self._without_attribute(source, rows)
-        if kind in ("text", "flag"):
+            piece = self._without_attribute(source, kind, rows)
+        if pa.types.is_string(piece.type):
             piece = _refine(piece, source)
         usable = np.flatnonzero(np.asarray(piece.is_valid()))
         # Of a key that a span carries twice the first counts.
@@ -130,14 +140,11 @@ class _Promotion:
         return rows[usable], piece if len(usable) == len(piece) else piece.take(pa.array(usable))
 
     def _candidates(self, source: Source, place: Int64s) -> _Candidates | None:
-        found = self._found if source.kind == "key" else self._found_resources
-        where = found.get(source.name)
-        if where is None:
-            return None
         if source.kind == "key":
+            where = self._found[source.name]
             candidates = _Candidates(self.batch.spans.row[where], where, self.batch.spans)
         else:
-            candidates = self._of_resources(where)
+            candidates = self._of_resources(self._found_resources[source.name])
         candidates.keep(place[candidates.rows] < 0)
         if source.when is not None and len(candidates.rows):
             candidates.keep(self._mask(source.when)[candidates.rows])
@@ -156,12 +163,13 @@ class _Promotion:
         """Return a value (or null) for each candidate."""
         attributes = candidates.attributes
         where = pa.array(candidates.where)
+        if kind in _FIND:
+            return self._previews(source, kind, candidates)
         if source.path is None and not source.add:
             if kind in ("text", "flag") or source.pattern:
                 own = np.zeros(len(candidates.rows), np.uint16)
                 found = values.texts(attributes.values, where, own)
-                if own.any():
-                    self.batch.quality[candidates.rows] |= own
+                self._mark(candidates.rows, own)
                 if kind in ("text", "flag"):
                     return found
                 return _column([values.SINGLE[kind](single) for single in _refine(found, source).to_pylist()], kind)
@@ -186,6 +194,31 @@ class _Promotion:
         for name in source.add:
             whole = _sum(kind, whole, self._first(name, row))
         return whole
+
+    def _previews(self, source: Source, kind: str, candidates: _Candidates) -> pa.Array:
+        texts = candidates.attributes.values.field("string_value").take(pa.array(candidates.where))
+        own = np.zeros(len(texts), np.uint16)
+        found = previews.previews(texts, own, of_input=kind == "input")
+        self._mark(candidates.rows, own)
+        if not texts.null_count:
+            return found
+        inner = [
+            None if text is not None else self._nested(source, candidates.attributes, int(where), int(row))
+            for text, where, row in zip(texts.to_pylist(), candidates.where, candidates.rows, strict=True)
+        ]
+        return pc.coalesce(
+            found, self._shortened([previews.preview_of(v, _FIND[kind]) for v in inner], candidates.rows)
+        )
+
+    def _shortened(self, found: list[bytes | None], rows: Int64s) -> pa.Array:
+        own = np.zeros(len(rows), np.uint16)
+        short = previews.shortened(pa.array(found, pa.binary()), own)
+        self._mark(rows, own)
+        return short
+
+    def _mark(self, rows: Int64s, own: Flags) -> None:
+        if own.any():
+            self.batch.quality[rows] |= own
 
     def _nested(self, source: Source, attributes: Attributes, where: int, row: int) -> Any:
         """Return a value that is an array or an object, which the columns leave out."""
@@ -224,7 +257,40 @@ class _Promotion:
         mine = where[self.batch.spans.row[where] == row]
         return values.loose(self.batch.spans.values, pa.array(mine[:1]))[0] if len(mine) else None
 
-    def _without_attribute(self, source: Source, rows: Int64s) -> pa.Array:
+    def _with_numbered(self, name: str, place: Int64s) -> Int64s:
+        found = [self.batch.spans.row[self._found[name + first]] for first in FIRST if name + first in self._found]
+        rows = np.unique(np.concatenate(found)) if found else NOWHERE
+        return rows[place[rows] < 0]
+
+    def _numbered(self, name: str, kind: str, row: int) -> bytes | None:
+        spans = self.batch.spans
+        first, last = np.searchsorted(spans.row, (row, row + 1))
+        keys = spans.keys.slice(first, last - first).to_pylist()
+        prefix = name.encode() + b"."
+        mine = [int(first) + i for i, key in enumerate(keys) if key.startswith(prefix)]
+        pairs = zip(
+            (keys[i - first].decode("utf-8", "replace") for i in mine),
+            values.loose(spans.values, pa.array(mine, pa.int64())), strict=True,
+        )  # fmt: skip
+        said = last_said(pairs, name, by_user=kind == "input")
+        return _preview(said, kind)
+
+    def _said(self, source: Source, kind: str, row: int) -> bytes | None:
+        """Return what the last event of the source's name says."""
+        data = self.batch.raw[row].as_py()
+        wanted = source.name.encode()
+        if wanted not in data:
+            return None
+        for event in reversed(nested.span_of(data).events):
+            for attribute in source.add if event.name == wanted else ():
+                said = nested.value_of(event.attributes, attribute)
+                if said is not None:
+                    return _preview(said, kind)
+        return None
+
+    def _without_attribute(self, source: Source, kind: str, rows: Int64s) -> pa.Array:
+        if source.kind == "said":
+            return self._shortened([self._said(source, kind, int(row)) for row in rows], rows)
         if source.kind == "give":
             return pa.array([source.name], pa.string()).take(pa.array(np.zeros(len(rows), np.int64)))
         if source.kind == "event":
@@ -244,16 +310,20 @@ class _Promotion:
 
     # --- conditions ---
 
-    def _may_hold(self, source: Source) -> bool:
-        """Whether any row can meet the condition: a quick no for what a batch has nothing of."""
+    def _may_give(self, source: Source) -> bool:
+        """Whether any row can have a value from ``source``: a quick no for what a batch has nothing of."""
+        if source.kind == "key":
+            return source.name in self._found
+        if source.kind == "resource":
+            return source.name in self._found_resources
         when = source.when
         if when is None:
             return True
         if when.key is not None and when.key not in self._found:
             return False
-        if when.has and not any(key in self._found for key in when.has):
+        if when.has and self._found.keys().isdisjoint(when.has):
             return False
-        return not when.scope or any(name is not None and name.startswith(when.scope) for name in self.batch.scopes)
+        return not when.scope or any(name is not None and name.startswith(when.scope) for name in self._scopes)
 
     def _mask(self, when: When | None) -> Bools:
         if when is None:
@@ -290,6 +360,16 @@ class _Promotion:
         meant = pc.is_in(pc.utf8_lower(found), value_set=pa.array(allowed, pa.string()))
         mask[self.batch.spans.row[where[np.asarray(meant)]]] = True
         return mask
+
+
+_FIND = {"input": previews.said_to, "output": previews.said_by}
+
+
+def _preview(value: Any, kind: str) -> bytes | None:
+    if type(value) is not str:
+        return previews.preview_of(value, _FIND[kind])
+    read = previews.input_preview if kind == "input" else previews.output_preview
+    return read(value.encode("utf-8", "replace"))
 
 
 def _refine(found: pa.StringArray, source: Source) -> pa.StringArray:

@@ -48,7 +48,9 @@ class Source:
 
     Attributes:
         kind: ``key`` (an attribute of the span), ``resource`` (one of its resource), ``field`` (the span's
-            ``name``), ``event`` (the time of the first event of that name), or ``give`` (a value of its own).
+            ``name``), ``event`` (the time of the first event of that name), ``said`` (what the last event of that
+            name says in the first of the attributes ``add``), ``numbered`` (messages, see ``numbered``), or
+            ``give`` (a value of its own).
         name: of the attribute, field or event; the value itself for ``give``.
         path: steps into the JSON object that the attribute's text is; empty for the attribute itself.
         add: further attributes, or paths, whose numbers are added; ``*`` for every other number there.
@@ -82,7 +84,10 @@ class Source:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Rule:
-    """A column, what it holds (``text``, ``count``, ``money``, ``duration``, ``tags``, ``flag``), and its sources."""
+    """A column, what it holds and its sources.
+
+    ``type`` is ``text``, ``count``, ``money``, ``duration``, ``tags``, ``flag``, ``input`` or ``output`` (previews).
+    """
 
     column: str
     type: str
@@ -109,7 +114,7 @@ def _rule(column: str, entry: dict[str, Any]) -> Rule:
 
 def _source(given: Mapping[str, Any], same: Mapping[str, str]) -> Source:
     rest = dict(given)
-    kind = next(kind for kind in ("key", "resource", "field", "event", "give") if kind in rest)
+    kind = next(kind for kind in ("key", "resource", "field", "event", "said", "numbered", "give") if kind in rest)
     path, when = rest.pop("path", None), rest.pop("when", None)
     rest["name"] = rest.pop(kind)
     rest["path"] = None if path is None else tuple(path.split(".")) if path else ()

@@ -103,3 +103,9 @@ def text_hashes(column: pa.ChunkedArray | pa.Array) -> UInt64s:
 def numbers_of(buffer: pa.Buffer | None, dtype: type[_Number]) -> np.ndarray[Any, np.dtype[_Number]]:
     """Return an Arrow buffer as numbers, without a copy; none where Arrow left the buffer out."""
     return np.zeros(0, dtype) if buffer is None else np.frombuffer(memoryview(buffer), dtype)
+
+
+def offsets_of(values: pa.BinaryArray) -> np.ndarray[Any, np.dtype[np.int32]]:
+    """The ``len + 1`` offsets of a binary array's values, as numpy sees them without a copy."""
+    offsets = numbers_of(values.buffers()[1], np.int32)
+    return offsets[values.offset : values.offset + len(values) + 1] if len(offsets) else np.zeros(1, np.int32)

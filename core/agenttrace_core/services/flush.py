@@ -71,7 +71,6 @@ def encoded_file(
         "payload": "parquet",
         "attributes": "parquet",
         "traces": "arrow",
-        "rollup": "arrow",
         "records": "parquet",
         "scores": "parquet",
     }

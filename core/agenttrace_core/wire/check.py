@@ -17,6 +17,7 @@ from google.protobuf.message import DecodeError
 
 from agenttrace_core.errors import InvalidInputError
 from agenttrace_core.model.ids import SPAN_ID_BYTES, TRACE_ID_BYTES
+from agenttrace_core.schema.keys import offsets_of
 from agenttrace_core.wire import columns, otlp
 
 _Request = otlp.message_class("Request")
@@ -57,7 +58,7 @@ def check_traces(body: bytes) -> CheckedTraces:
 
 def _usable(ids: pa.BinaryArray, size: int) -> np.ndarray[Any, np.dtype[np.bool_]]:
     """Return, for each id, whether it has ``size`` bytes of which one is not zero."""
-    offsets = columns.offsets_of(ids)
+    offsets = offsets_of(ids)
     right_length = np.diff(offsets) == size
     if not right_length.all():
         ids = pa.array([i.as_py() if ok else bytes(size) for i, ok in zip(ids, right_length, strict=True)], pa.binary())

@@ -21,7 +21,7 @@ from agenttrace_core.normalise.canonical import canonical
 from agenttrace_core.normalise.prices.pricing import PACKAGE_PRICES, Pricing
 from agenttrace_core.ports.queue import Record
 from agenttrace_core.schema.arrays import Int64s
-from agenttrace_core.schema.keys import hex_strings, numbers_of
+from agenttrace_core.schema.keys import hex_strings, numbers_of, offsets_of
 from agenttrace_core.schema.tables import KINDS, ROWS, STATUSES
 from agenttrace_core.wire.decoder import decoder
 from agenttrace_core.wire.quality import Flags, as_text, mark
@@ -30,6 +30,7 @@ _MAX_INT64 = np.iinfo(np.int64).max
 _YEAR_2000_NS = 946_684_800_000_000_000
 _DAY_NS = 86_400_000_000_000
 _STATUS_MESSAGE_BYTES = 256
+_ERROR = pa.scalar("error", pa.string())
 _EMPTY, _NO_TEXT = pa.scalar("", pa.string()), pa.scalar(None, pa.string())
 
 _light = decoder("LightRequest")
@@ -135,13 +136,13 @@ def _light_columns(light: _Levels, sliced: _Levels, received: pa.Array) -> dict[
         scope_of_span=light.scope_of_span,
         names=columns["name"],
         starts=columns["start_ns"],
+        failed=np.asarray(pc.equal(columns["status"], _ERROR)),
         raw=sliced.spans,
         raw_resources=sliced.resources.field("resource"),
         quality=quality,
     )
     columns |= canonical(batch, {name: columns[name] for name in ("span_id", "parent_span_id", "duration_ns")})
     columns |= {f"context_{name}": columns[name] for name in ("agent", "session_id", "user_id")}
-    columns["more_attributes"] = pa.repeat(pa.scalar(True), len(spans))
     columns["quality"] = pa.array(quality)
     return columns
 
@@ -226,12 +227,6 @@ def _payload_columns(sliced: _Levels) -> dict[str, pa.Array]:
 
 def _empty_as_null(text: pa.Array) -> pa.Array:
     return pc.if_else(pc.equal(text, _EMPTY), _NO_TEXT, text)
-
-
-def offsets_of(values: pa.BinaryArray) -> np.ndarray[Any, np.dtype[np.int32]]:
-    """The ``len + 1`` offsets of a binary array's values, as numpy sees them without a copy."""
-    offsets = numbers_of(values.buffers()[1], np.int32)
-    return offsets[values.offset : values.offset + len(values) + 1] if len(offsets) else np.zeros(1, np.int32)
 
 
 def fixed_width(values: pa.BinaryArray, size: int) -> np.ndarray[Any, np.dtype[np.uint8]]:
