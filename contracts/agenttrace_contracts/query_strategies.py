@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from decimal import Decimal
+from random import Random
 from typing import Any
 
 from hypothesis import strategies as st
@@ -60,11 +62,18 @@ def _span_id(number: int) -> str:
 
 @st.composite
 def spans(draw: st.DrawFn) -> dict[str, Any]:
-    """Return light columns of a version of one of a few spans. Its place, start and name are the span's own."""
+    """Return light columns of a version of one of a few spans."""
+    return _span(lambda *values: draw(st.sampled_from(values)))
 
-    def one_of(*values: Any) -> Any:
-        return draw(st.sampled_from(values))
 
+def many_spans(count: int, seed: int) -> list[dict[str, Any]]:
+    """Return so many versions of a few spans, always the same ones for a seed."""
+    chance = Random(seed)  # noqa: S311 - the same at every run is what is wanted
+    return [_span(lambda *values: chance.choice(values)) for _ in range(count)]
+
+
+def _span(one_of: Callable[..., Any]) -> dict[str, Any]:
+    """Return a version of a span whose place in its trace, start and name are the span's own."""
     number = one_of(*_PARENTS)
     trace = one_of(*range(len(TRACE_IDS)))
     start = BASE_NS + (10 * number + 25 * trace) * MINUTE_NS
@@ -85,7 +94,8 @@ def spans(draw: st.DrawFn) -> dict[str, Any]:
         user_id=one_of(None, "u1"), context_user_id=one_of("u1", "u2"),
         input_tokens=one_of(None, 0, 5, 1 << 40), output_tokens=one_of(None, 0, 7),
         cache_read_tokens=one_of(None, 3), cache_write_tokens=one_of(None, 4), reasoning_tokens=one_of(None, 2),
-        cost_usd=one_of(None, _PICO, Decimal("1.5")), given_cost_usd=one_of(None, Decimal("0.25"), 3 * _PICO),
+        cost_usd=one_of(None, _PICO, Decimal("1.5"), Decimal("123456.789012345678")),
+        given_cost_usd=one_of(None, Decimal("0.25"), 3 * _PICO),
         counted=one_of(None, False, True, True), time_to_first_chunk_ns=one_of(None, 1_000, 2_000_000),
         input_preview=one_of(None, "Please REFUND", "refund 100%"), output_preview=one_of(None, "naïve\nline"),
         environment=one_of(None, "production"), error_type=one_of(None, "ValueError"),
@@ -246,3 +256,54 @@ def selections(draw: st.DrawFn) -> Selection:
 def aggregations(draw: st.DrawFn) -> Aggregation:
     """Return a question for figures."""
     return draw(_aggregations)
+
+
+# --- Every kind of question, once ---
+
+_TOOL, _MODEL = Column("tool"), Column("model")
+_PATHS: tuple[TracePredicate, ...] = tuple(
+    Related(first, (Step(relation, second, same),))
+    for relation in Relation
+    for first, second in (
+        (EVERY_SPAN, EVERY_SPAN),
+        (Compare(_TOOL, Op.EQ, "search"), Compare(Column("status"), Op.EQ, "error")),
+        (Present(_MODEL), Present(_TOOL)),
+        (Compare(Column("span_id"), Op.EQ, _span_id(1)), Compare(Column("span_id"), Op.EQ, _span_id(5))),
+    )
+    for same in ((), (_TOOL,), (_MODEL, _RETRIES))
+)
+
+
+def every_selection() -> Iterator[Selection]:
+    """Return a selection for every comparison, and for its opposite."""
+    for leaf in LEAVES:
+        yield Selection(leaf)
+        yield Selection(Not(leaf))
+    yield Selection(Present(_TOOL), Some(Present(_MODEL)), Interval(BASE_NS + 30 * MINUTE_NS, BASE_NS + 70 * MINUTE_NS))
+
+
+def every_search() -> Iterator[TraceSearch]:
+    """Return a search for every comparison, relation and order."""
+    pairs = zip(LEAVES, LEAVES[7:], strict=False)
+    both = [AllOf((Some(one), Some(other))) for one, other in pairs]
+    for where in (*_TRACE_LEAVES, *_PATHS, *map(Some, LEAVES), *(NoneOf(Some(leaf)) for leaf in LEAVES), *both):
+        yield TraceSearch(where, limit=50, as_of=_AS_OF)
+    for order in TraceOrder:
+        for descending in (True, False):
+            yield TraceSearch(order=order, descending=descending, limit=2)
+    yield TraceSearch(during=Interval(BASE_NS + 30 * MINUTE_NS, BASE_NS + 60 * MINUTE_NS))
+
+
+def every_aggregation() -> Iterator[Aggregation]:
+    """Return every measure by every dimension and bucket, and by what the greatest can be told."""
+    everything = Selection(as_of=_AS_OF)
+    for dimension in _DIMENSIONS:
+        yield Aggregation(everything, tuple(Measure), (dimension,))
+    for bucket in _BUCKETS:
+        yield Aggregation(everything, tuple(Measure), (), bucket)
+        yield Aggregation(
+            everything, tuple(Measure), (_MODEL, Column("status")), bucket, top=2, top_by=Measure.COST_USD
+        )
+    for measure in Measure:
+        if measure is not Measure.NEWEST:
+            yield Aggregation(everything, (measure,), (_TOOL,), top=1, top_by=measure)

@@ -21,6 +21,8 @@ from agenttrace_core.model.segment import FileKind, Segment, SegmentFile, Supers
 from agenttrace_core.model.trace import TracePosition
 from agenttrace_core.ports.index import IndexCapabilities, Location, LogQueries, SpanIndex, SpanQueries, View
 from agenttrace_core.ports.storage import ObjectStorage
+from agenttrace_core.query.score_match import ScoresByName, score_names, scores_among
+from agenttrace_core.query.scores import EffectiveScores
 from agenttrace_core.query.sums import below, merge_sums, newest_first
 from agenttrace_core.schema.arrays import Int64s
 from agenttrace_core.schema.files import read_ipc_stream
@@ -106,17 +108,19 @@ class MemoryIndex(SpanIndex, SpanQueries, LogQueries):
 
     async def search(self, view: View, project: str, search: TraceSearch) -> pa.Table:
         """Look at every row of the project."""
-        return (await self._everything(view, project)).search(search)
+        return (await self._everything(view, project, score_names(search.where))).search(search)
 
     async def spans(
         self, view: View, project: str, selection: Selection, *, limit: int, after: tuple[int, str, str] | None = None
     ) -> pa.Table:
         """Look at every row of the project."""
-        return (await self._everything(view, project)).spans(selection, limit=limit, after=after)
+        everything = await self._everything(view, project, _scores_asked(selection))
+        return everything.spans(selection, limit=limit, after=after)
 
     async def aggregate(self, view: View, project: str, aggregation: Aggregation) -> pa.Table:
         """Look at every row of the project."""
-        return (await self._everything(view, project)).aggregate(aggregation)
+        names = _scores_asked(aggregation.selection) | scores_among(*aggregation.group_by)
+        return (await self._everything(view, project, names)).aggregate(aggregation)
 
     async def log_records(
         self, view: View, project: str, trace_ids: Sequence[str], *, columns: Sequence[str] | None = None
@@ -150,14 +154,18 @@ class MemoryIndex(SpanIndex, SpanQueries, LogQueries):
         partial += [read_ipc_stream(s.traces_ipc) for s in _superseded(view) if s.project == project]
         return merge_sums([TRACES.empty_table(), *(p.cast(TRACES) for p in partial)])
 
-    async def _everything(self, view: View, project: str) -> Everything:
+    async def _everything(self, view: View, project: str, asked_scores: Iterable[str]) -> Everything:
         schema = pa.schema([*LIGHT, *LOCATION])
         rows = pa.concat_tables([schema.empty_table(), *[located async for located in self._light(view, project)]])
         rows = rows.combine_chunks()
         places = zip(rows["source"].to_pylist(), rows["row"].to_pylist(), strict=True)
         payload = await self.payload(view, [Location(source, row) for source, row in places])
         payloads = SpanPayloads(payload["span"].combine_chunks(), payload["resource"].combine_chunks())
-        return Everything(await self._ledger(view, project), rows, payloads)
+        scores = {
+            name: EffectiveScores.of(await self.scores(view, project, ScoreSelection(name=name)))
+            for name in asked_scores
+        }
+        return Everything(await self._ledger(view, project), rows, payloads, ScoresByName(scores))
 
     async def _light(self, view: View, project: str) -> AsyncIterator[pa.Table]:
         dropped = _rows_by_source(view)
@@ -180,6 +188,10 @@ class MemoryIndex(SpanIndex, SpanQueries, LogQueries):
     async def _parquet(self, file: SegmentFile, name: str) -> pa.Table:
         schema = LIGHT if name == "light" else PAYLOAD
         return pq.read_table(pa.BufferReader(await self._storage.get(file.objects[name].key))).cast(schema)
+
+
+def _scores_asked(selection: Selection) -> set[str]:
+    return score_names(selection.spans) | score_names(selection.traces)
 
 
 def _files(view: View, project: str) -> Iterable[tuple[SegmentFile, list[Segment]]]:

@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from agenttrace_core.model.algebra import Aggregation, Interval, Selection, TraceOrder, TraceSearch
-from agenttrace_core.query.evaluate import Payloads, matches
+from agenttrace_core.model.algebra import Aggregation, Interval, Selection, TraceOrder, TracePredicate, TraceSearch
+from agenttrace_core.model.trace import AsOf
+from agenttrace_core.query.evaluate import Payloads, Scores, matches
 from agenttrace_core.query.grouping import aggregate_rows
 from agenttrace_core.query.settle import effective_start
 from agenttrace_core.query.trace_match import match_traces
@@ -21,18 +22,19 @@ from agenttrace_core.schema.keys import trace_id_of
 class Everything:
     """All that a view has of one project.
 
-    ``sums`` are ``TRACES``, a row a trace; ``rows`` are light rows with ``LOCATION``, whose ``payloads`` are at hand.
+    ``sums`` are ``TRACES``, a row a trace; ``rows`` are light rows with ``LOCATION``, whose ``payloads`` are at hand;
+    ``scores`` are those of the names that are asked for.
     """
 
     sums: pa.Table
     rows: pa.Table
     payloads: Payloads
+    scores: Scores
 
     def search(self, search: TraceSearch) -> pa.Table:
         """Answer as ``SpanQueries.search`` does."""
         found = self.sums.filter(pa.array(_within(numbers(self.sums, "start_ns"), search.during)))
-        where = match_traces(found, self.rows, search.where, as_of=search.as_of, payloads=self.payloads)
-        found = found.filter(pa.array(where))
+        found = found.filter(pa.array(self._match(found, search.where, search.as_of)))
         value = order_values(found, search.order)
         places = _places(value, found)
         order = sorted(range(len(found)), key=places.__getitem__, reverse=True)
@@ -61,16 +63,19 @@ class Everything:
         """Answer as ``SpanQueries.aggregate`` does."""
         ids = zip(self.sums["trace_hi"].to_pylist(), self.sums["trace_lo"].to_pylist(), strict=True)
         starts = dict(zip((trace_id_of(*words) for words in ids), self.sums["start_ns"].to_pylist(), strict=True))
-        return aggregate_rows(self._selected(question.selection), starts, question)
+        return aggregate_rows(self._selected(question.selection), starts, question, self.scores)
 
     def _selected(self, selection: Selection) -> pa.Table:
-        traces = match_traces(self.sums, self.rows, selection.traces, as_of=selection.as_of, payloads=self.payloads)
-        ids = zip(*(self.sums.filter(pa.array(traces))[n].to_pylist() for n in ("trace_hi", "trace_lo")), strict=True)
+        traces = self.sums.filter(pa.array(self._match(self.sums, selection.traces, selection.as_of)))
+        ids = zip(traces["trace_hi"].to_pylist(), traces["trace_lo"].to_pylist(), strict=True)
         wanted = {trace_id_of(*words) for words in ids}
         of_them = np.array([trace_id in wanted for trace_id in self.rows["trace_id"].to_pylist()], np.bool_)
         kept = of_them & _within(effective_start(self.rows), selection.during)
-        kept &= matches(self.rows, selection.spans, payloads=self.payloads)
+        kept &= matches(self.rows, selection.spans, payloads=self.payloads, scores=self.scores)
         return self.rows.filter(pa.array(kept))
+
+    def _match(self, sums: pa.Table, where: TracePredicate, as_of: AsOf | None) -> Bools:
+        return match_traces(sums, self.rows, where, as_of=as_of, payloads=self.payloads, scores=self.scores)
 
 
 def order_values(sums: pa.Table, order: TraceOrder) -> list[int]:

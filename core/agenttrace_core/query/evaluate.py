@@ -68,6 +68,10 @@ class Scores(Protocol):
     def matches(self, rows: pa.Table, name: str, op: Op | None, value: Value | None) -> Bools:
         """Return which rows have a score of that name that compares so; of any value, with ``op`` None."""
 
+    @abstractmethod
+    def texts(self, rows: pa.Table, name: str) -> pa.Array:
+        """Return the score of that name of each row as the text that rows are grouped by; null without one."""
+
 
 def matches(
     rows: pa.Table,

@@ -12,8 +12,9 @@ import numpy as np
 import pyarrow as pa
 
 from agenttrace_core.errors import InvalidInputError
-from agenttrace_core.model.algebra import Aggregation, Field, Interval, Measure
+from agenttrace_core.model.algebra import Aggregation, Field, Interval, Measure, Score
 from agenttrace_core.query.buckets import bucket_edges, floor_to
+from agenttrace_core.query.evaluate import Scores
 from agenttrace_core.query.settle import effective_start
 from agenttrace_core.query.values import group_keys
 
@@ -75,20 +76,23 @@ def answer_schema(question: Aggregation) -> pa.Schema:
     return pa.schema([*names, *((str(measure), measure_type(measure)) for measure in question.measures)])
 
 
-def aggregate_rows(rows: pa.Table, trace_starts: Mapping[str, int], question: Aggregation) -> pa.Table:
+def aggregate_rows(
+    rows: pa.Table, trace_starts: Mapping[str, int], question: Aggregation, scores: Scores | None = None
+) -> pa.Table:
     """Return the answer to a question, of rows that its selection has already selected.
 
     Args:
         rows: light rows with ``MEASURED``, and what the dimensions are read from.
         trace_starts: by trace id, when each trace of the rows starts.
         question: what is to be told of them.
+        scores: those that the dimensions name.
 
     Raises:
         InvalidInputError: the bucket or what to sort by is none, or there are too many groups without ``top``.
     """
     if question.top_by is Measure.NEWEST:
         raise InvalidInputError("top_by: newest is not to sort by")
-    spans = _spans(rows, question.group_by)
+    spans = _spans(rows, question.group_by, scores)
     named = _named(spans, trace_starts, question)
     groups = _grouped(spans, trace_starts, question, named)
     if named is None and len(groups) > MAX_GROUPS:
@@ -106,15 +110,21 @@ def figure(group: Group, measure: Measure) -> Any:
 # --- Groups ---
 
 
-def _spans(rows: pa.Table, group_by: Sequence[Field]) -> list[dict[str, Any]]:
+def _spans(rows: pa.Table, group_by: Sequence[Field], scores: Scores | None) -> list[dict[str, Any]]:
     """Return each row once for each group that it is in: of a list, it is in as many as the list has texts."""
-    dims = [group_keys(rows, by) for by in group_by]
+    dims = [_keys(rows, by, scores) for by in group_by]
     starts = effective_start(rows).tolist()
     return [
         {**span, "start": starts[i], "dims": of}
         for i, span in enumerate(rows.select(MEASURED).to_pylist())
         for of in product(*(column[i] for column in dims))
     ]
+
+
+def _keys(rows: pa.Table, by: Field, scores: Scores | None) -> list[list[str | None]]:
+    if isinstance(by, Score) and scores is not None:
+        return [[text] for text in scores.texts(rows, by.name).to_pylist()]
+    return group_keys(rows, by)
 
 
 def _named(spans: Sequence[_Row], trace_starts: Mapping[str, int], question: Aggregation) -> set[_Dims] | None:
