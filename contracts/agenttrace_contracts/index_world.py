@@ -228,7 +228,7 @@ class World:
         if not spans:
             return
         file_id = uuid4()
-        encoded = encode_spans_file(rows_of([span.light for span in spans]))
+        encoded = encode_spans_file(rows_of([span.light for span in spans]), rollup=level > 0)
         self._files.append(await self._put(file_id, encoded.objects, encoded.segments, level))
         # Read back without the index: which row of the file is whose.
         light = pq.read_table(pa.BufferReader(encoded.objects["light"]))

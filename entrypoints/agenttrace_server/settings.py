@@ -151,6 +151,9 @@ Rate = Annotated[Decimal, Field(ge=0, le=1_000_000, decimal_places=18)]
 class OwnPriceSettings(_Section):
     """What a model costs here, in dollars per million tokens. A part that is not given is priced as what it is of."""
 
+    # The processes of a server hand their settings on as they are dumped.
+    model_config = ConfigDict(serialize_by_alias=True)
+
     model: str = Field(min_length=1, max_length=256)
     provider: str | None = Field(default=None, min_length=1, max_length=256)
     since: date | None = Field(default=None, alias="from")

@@ -104,7 +104,13 @@ async def test_search_inside_a_trace(api: Api, state: str) -> None:
     more = {"attributes": [{"key": "city", "value": {"stringValue": "Leeds"}}]}
     await api.store(otlp([*_tree(), _span(8, 2, 13, 14, name="parcel", **more)]), state=state)
     assert await _numbers(api, "spans", q="parcel") == [8]
-    assert await _numbers(api, "spans", q="Leeds", subtree=f"{3:016x}") == []
+    assert await _numbers(api, "spans", q="name:parcel OR duration>=60ms") == [1, 8]
+    assert await _numbers(api, "spans", q="payload:LEEDS") == [8]
+    assert await _numbers(api, "spans", q="parcel", subtree=f"{3:016x}") == []
+    for wrong in ("name:(", "trace.duration>1s"):
+        answer = await api.get(f"/api/v1/traces/{T1}/spans", q=wrong)
+        assert answer.status_code == 400
+        assert models.Error.model_validate_json(answer.content).error.kind == "invalid_query"
 
 
 async def test_a_trace_in_few_words(api: Api, state: str) -> None:

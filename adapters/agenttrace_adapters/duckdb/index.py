@@ -10,14 +10,19 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from anyio import to_thread
 
+from agenttrace_adapters.duckdb.analytics import Analytics
 from agenttrace_adapters.duckdb.logs import LogFiles, live_records, live_scores, query_scores
+from agenttrace_adapters.duckdb.masks import RowScanner
 from agenttrace_adapters.duckdb.objects import LocalCopies
+from agenttrace_adapters.duckdb.parts import Part, Parts
+from agenttrace_adapters.duckdb.questions import ProjectSpans
 from agenttrace_adapters.duckdb.rows import ParquetRows
 from agenttrace_adapters.duckdb.runs import TraceRun, find, newest, sums_of
 from agenttrace_adapters.duckdb.sources import SourceCache
 from agenttrace_adapters.duckdb.spans import AMENDED, SpansTable
 from agenttrace_adapters.duckdb.sql import SqlRunner
 from agenttrace_core.errors import ConfigurationError
+from agenttrace_core.model.algebra import Aggregation, Selection, TraceSearch
 from agenttrace_core.model.principal import check_project
 from agenttrace_core.model.score import ScorePlace, ScoreSelection
 from agenttrace_core.model.trace import TracePosition
@@ -49,6 +54,8 @@ class DuckDBIndex(SpanIndex, SqlIndex, LogQueries):
         self._objects: LocalCopies | None = None
         self._opened: SourceCache | None = None
         self._log_files: LogFiles | None = None
+        self._made_parts: Parts | None = None
+        self._opened_analytics: Analytics | None = None
 
     @classmethod
     def from_url(cls, url: str) -> DuckDBIndex:
@@ -90,7 +97,9 @@ class DuckDBIndex(SpanIndex, SqlIndex, LogQueries):
         await self._sql.open()
         self._objects = LocalCopies(self._storage, max_bytes=self._cache_bytes)
         self._opened = SourceCache(self._objects)
+        self._opened_analytics = Analytics(self._sql, self._opened)
         self._log_files = LogFiles(self._objects)
+        self._made_parts = Parts(self._opened)
 
     async def aclose(self) -> None:
         """Unmap all files, and remove the local copies."""
@@ -196,6 +205,77 @@ class DuckDBIndex(SpanIndex, SqlIndex, LogQueries):
     def _logs(self) -> LogFiles:
         assert self._log_files is not None, "open() comes before use"
         return self._log_files
+
+    async def search(self, view: View, project: str, search: TraceSearch) -> pa.Table:
+        """Ask the newest rows first, and of the ledger as little as decides; see ``search`` and ``ordered``."""
+        return await (await self._project(view, project)).search(search)
+
+    async def spans(
+        self, view: View, project: str, selection: Selection, *, limit: int, after: tuple[int, str, str] | None = None
+    ) -> pa.Table:
+        """Ask the newest rows first; see ``select``."""
+        return await (await self._project(view, project)).spans(selection, limit=limit, after=after)
+
+    async def _project(self, view: View, project: str) -> ProjectSpans:
+        async def versions(trace_ids: Sequence[str], columns: Sequence[str]) -> pa.Table:
+            return await self.versions(view, project, trace_ids, columns=columns)
+
+        async def payloads(locations: Sequence[Location]) -> pa.Table:
+            return await self.payload(view, locations)
+
+        return ProjectSpans(
+            sql=self._sql,
+            parts=await self._parts.of_project(view, project),
+            ledger=await self._sources.of_project(view, project),
+            scanner=RowScanner(self._sql, self._sources, self._parts, project),
+            dropped=lambda source: self._sources.dropped(view, source),
+            versions=versions,
+            payloads=payloads,
+            fetch=self._rows_of_part,
+            read=self._rows_of_parts,
+        )
+
+    async def _rows_of_part(self, part: Part, rows: Int64s, columns: Sequence[str]) -> pa.Table:
+        """Return columns of rows of a part, counted from 0 and ascending, and their ``LOCATION``."""
+        if part.table is not None:
+            return (
+                part.table.select(list(columns))
+                .take(pa.array(rows))
+                .append_column(LOCATION[0], _repeated(part.source, len(rows)))
+                .append_column(LOCATION[1], part.table["row"].take(pa.array(rows)))
+            )
+        assert part.file is not None, "a part without a table is a file's"
+        numbered = rows + part.first_row
+        taken = await _take(await self._sources.rows(part.file, "light"), numbered, list(columns))
+        located = [*taken.columns, _repeated(part.source, len(rows)), pa.array(numbered)]
+        return pa.table(located, schema=_schema(columns))
+
+    async def _rows_of_parts(self, places: Sequence[tuple[Part, int]]) -> pa.Table:
+        """Return all columns of rows of parts, in the order given."""
+        pieces = [_schema(LIGHT.names).empty_table()]
+        order = np.zeros(len(places), np.int64)
+        count = 0
+        for part in dict.fromkeys(part for part, _ in places):
+            own = sorted((row, i) for i, (p, row) in enumerate(places) if p is part)
+            order[[i for _, i in own]] = count + np.arange(len(own))
+            count += len(own)
+            rows = np.array([row for row, _ in own], np.int64)
+            pieces.append(await self._rows_of_part(part, rows, LIGHT.names))
+        return pa.concat_tables(pieces).take(pa.array(order))
+
+    @property
+    def _parts(self) -> Parts:
+        assert self._made_parts is not None, "open() comes before use"
+        return self._made_parts
+
+    async def aggregate(self, view: View, project: str, aggregation: Aggregation) -> pa.Table:
+        """Answer from roll-ups where they hold, and from rows elsewhere; see ``Analytics``."""
+        return await self._analytics.aggregate(view, await self._spans_table(view, project), aggregation)
+
+    @property
+    def _analytics(self) -> Analytics:
+        assert self._opened_analytics is not None, "open() comes before use"
+        return self._opened_analytics
 
     @property
     def _sources(self) -> SourceCache:

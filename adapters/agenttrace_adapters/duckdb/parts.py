@@ -2,19 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections import OrderedDict
+from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from uuid import UUID
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.parquet as pq
 
+from agenttrace_adapters.duckdb.rows import translated
 from agenttrace_adapters.duckdb.runs import TraceRun
+from agenttrace_adapters.duckdb.sources import SourceCache
 from agenttrace_core.model.segment import Segment, SegmentFile
+from agenttrace_core.ports.index import View
 from agenttrace_core.ports.live import LiveChunk
 from agenttrace_core.schema.arrays import Int64s, UInt64s, numbers, whole
+from agenttrace_core.schema.attribute_columns import AttributeKeys
 from agenttrace_core.schema.keys import words_of_hex
 from agenttrace_core.schema.tables import LIGHT
+
+_KNOWN_KEYS = 4_096
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -38,10 +48,10 @@ class Part:
     max_start_ns: int
 
     def traces_of(self, rows: Int64s) -> Int64s:
-        """Return, for row numbers of the part, the places of their traces."""
+        """Return, for rows of the part, counted from 0, the places of their traces."""
         if self.file is None:
             return self.first[rows]
-        return self.first.searchsorted(rows, side="right") - 1
+        return self.first.searchsorted(rows + self.first_row, side="right") - 1
 
 
 def file_parts(file: SegmentFile, segments: Sequence[Segment], runs: Sequence[TraceRun]) -> list[Part]:
@@ -93,6 +103,47 @@ def chunk_part(chunk: LiveChunk, project: str, dead: Int64s | None) -> Part | No
     )  # fmt: skip
 
 
-def newest_parts_first(parts: Iterable[Part]) -> list[Part]:
-    """Return the parts by the greatest start of their rows, descending."""
-    return sorted(parts, key=lambda part: part.max_start_ns, reverse=True)
+class Parts:
+    """The parts of views, made once for as long as views name what they are made of.
+
+    Args:
+        sources: what views consist of.
+    """
+
+    def __init__(self, sources: SourceCache) -> None:
+        self._sources = sources
+        self._made: dict[tuple[object, ...], list[Part]] = {}
+        self._keys: OrderedDict[UUID, AttributeKeys | None] = OrderedDict()
+
+    async def attribute_keys(self, file: SegmentFile) -> AttributeKeys | None:
+        """Return which attributes of a file have columns; None if it has attributes in the map alone."""
+        if file.id not in self._keys:
+            path = await self._sources.path(file, "attributes") if "attributes" in file.objects else None
+            self._keys[file.id] = None if path is None else _read_keys(path)
+            while len(self._keys) > _KNOWN_KEYS:
+                self._keys.popitem(last=False)
+        return self._keys[file.id]
+
+    async def of_project(self, view: View, project: str) -> list[Part]:
+        """Return a project's parts, by the greatest start of their rows, descending."""
+        named: dict[tuple[object, ...], list[Part]] = {}
+        for file, segments in self._sources.files_of(view, project):
+            of_file = file.id, project
+            made = self._made.get(of_file)
+            named[of_file] = made or file_parts(file, segments, await self._sources.runs(file, segments))
+        for chunk in view.live.chunks:
+            dead = self._sources.dropped(view, chunk.id)
+            of_chunk = chunk.id, project, id(chunk.rows), 0 if dead is None else len(dead)
+            made = self._made.get(of_chunk)
+            if made is None:
+                part = chunk_part(chunk, project, dead)
+                made = [] if part is None else [part]
+            named[of_chunk] = made
+        # Of other projects, and other views, nothing is kept: what is asked again is soon asked again.
+        self._made = named
+        return sorted((p for parts in named.values() for p in parts), key=lambda p: p.max_start_ns, reverse=True)
+
+
+def _read_keys(path: Path) -> AttributeKeys:
+    with translated(path):
+        return AttributeKeys.read(pq.read_metadata(path))

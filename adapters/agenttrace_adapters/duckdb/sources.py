@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from agenttrace_adapters.duckdb.objects import LocalCopies
+from agenttrace_adapters.duckdb.rollups import Rollup
 from agenttrace_adapters.duckdb.rows import ParquetRows, translated
 from agenttrace_adapters.duckdb.runs import TraceRun
 from agenttrace_core.model.segment import FileKind, Segment, SegmentFile, Snapshot, Superseded
@@ -63,6 +64,7 @@ class SourceCache:
         self._objects = objects
         self._views: OrderedDict[int, _Known] = OrderedDict()
         self._file_runs: dict[UUID, dict[str, list[TraceRun]]] = {}
+        self._rollups: dict[UUID, dict[str, Rollup]] = {}
         self._chunk_runs: dict[str, tuple[pa.Table, dict[str, TraceRun | None]]] = {}
         self._segments: tuple[Snapshot, dict[str, list[tuple[SegmentFile, list[Segment]]]]] | None = None
         self._corrections: dict[int, tuple[Superseded, TraceRun]] = {}
@@ -73,7 +75,7 @@ class SourceCache:
         """Let go of everything."""
         for rows in self._open.values():
             rows.close()
-        for held in (self._views, self._file_runs, self._chunk_runs, self._corrections, self._open):
+        for held in (self._views, self._file_runs, self._rollups, self._chunk_runs, self._corrections, self._open):
             held.clear()
         self._segments = None
         self._open_weight = 0
@@ -87,6 +89,27 @@ class SourceCache:
             superseded = [self._correction(s) for s in known.superseded if s.project == project]
             known.of_project[project] = Sources(files, live, [run for run in superseded if len(run.hi)])
         return known.of_project[project]
+
+    def files_of(self, view: View, project: str) -> Sequence[tuple[SegmentFile, Sequence[Segment]]]:
+        """Return the files that have spans of a project, and what segments of each are the project's."""
+        return self._by_project(view.snapshot).get(project, ())
+
+    async def runs(self, file: SegmentFile, segments: Sequence[Segment]) -> Sequence[TraceRun]:
+        """Return the ledger of segments of one project in one file, in their order: a run for each, or one for all."""
+        return await self._file(file, list(segments))
+
+    async def rollups(self, view: View, project: str) -> list[Rollup]:
+        """Return the roll-ups of a project's files, of those that have one."""
+        found: list[Rollup] = []
+        for file, segments in self._by_project(view.snapshot).get(project, ()):
+            if "rollup" not in file.objects:
+                continue
+            known = self._rollups.setdefault(file.id, {})
+            if project not in known:
+                path, traces = await self.path(file, "rollup"), await self.path(file, "traces")
+                known[project] = Rollup.open(str(file.id), project, segments, path, traces)
+            found.append(known[project])
+        return found
 
     def dropped(self, view: View, source: str) -> Int64s | None:
         """Return the rows of a file or chunk that are not to be returned, ascending; None if all are."""
@@ -135,6 +158,8 @@ class SourceCache:
         used = {id(s) for known in kept for s in known.superseded}
         for gone in self._file_runs.keys() - ids:
             del self._file_runs[gone]
+        for gone in self._rollups.keys() - ids:
+            del self._rollups[gone]
         for key in [key for key in self._open if UUID(key[0]) not in ids]:
             self._forget(key)
         for gone_chunk in self._chunk_runs.keys() - chunks:

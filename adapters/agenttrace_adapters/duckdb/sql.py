@@ -8,7 +8,7 @@ from typing import Any, TypeVar, TypeVarTuple
 
 import duckdb
 import pyarrow as pa
-from anyio import get_cancelled_exc_class, to_thread
+from anyio import get_cancelled_exc_class, sleep, to_thread
 
 from agenttrace_adapters.duckdb.spans import SpansTable
 from agenttrace_core.errors import ConfigurationError, InvalidInputError, UnavailableError
@@ -16,6 +16,9 @@ from agenttrace_core.schema.tables import LIGHT, LOCATION
 
 _Given = TypeVarTuple("_Given")
 _Answer = TypeVar("_Answer")
+
+_CLOSE_TRIES = 500
+_CLOSE_WAIT_S = 0.01
 
 _COLUMNS = (*LIGHT.names, *LOCATION.names)
 
@@ -46,10 +49,16 @@ class SqlRunner:
             raise ConfigurationError(f"index: DuckDB refuses its options: {error}") from error
 
     async def aclose(self) -> None:
-        """Stop it."""
-        if self._database is not None:
-            self._database.close()
-            self._database = None
+        """Stop it, once what was interrupted has ended."""
+        if self._database is None:
+            return
+        for _ in range(_CLOSE_TRIES):
+            try:
+                self._database.close()
+                break
+            except duckdb.Error:  # a statement has not noticed yet that nobody waits for it
+                await sleep(_CLOSE_WAIT_S)
+        self._database = None
 
     async def run(self, statement: str, spans: SpansTable) -> pa.Table:
         """Run ``statement`` with the table ``spans``.

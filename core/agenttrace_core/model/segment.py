@@ -81,8 +81,8 @@ class Segment:
 class SegmentFile:
     """A file that was written once and is read until something replaces it.
 
-    ``objects`` maps ``light``, ``payload`` and ``traces`` (kind ``spans``) or ``records``, ``traces`` and,
-    where there are any, ``scores`` (kind ``logs``) to where they are.
+    ``objects`` maps ``light``, ``payload``, ``traces`` and, of most merged files, ``rollup`` (kind ``spans``), or
+    ``records``, ``traces`` and, where there are any, ``scores`` (kind ``logs``) to where they are.
     ``level`` is 0 for a flush, and one more for each merge.
     """
 

@@ -25,6 +25,8 @@ IN_PAYLOAD = "\0" * 257
 MAX_COLUMNS = 128
 _GROUP_ROWS = 1 << 16
 _LEVEL = 1
+_SAMPLE_ROWS = 4_096
+_FALSE_POSITIVES = 0.05
 _MAX_NAMED = 4_096
 _KEYS, _REST = "agenttrace.keys", "agenttrace.rest"
 _IN_PAYLOAD = pa.scalar(IN_PAYLOAD, pa.string())
@@ -80,8 +82,9 @@ class AttributeColumnsWriter:
         table = pa.table(columns or {"none": pa.nulls(len(attributes), pa.string())})
         if self._writer is None:
             self._writer = pq.ParquetWriter(
-                self._stream, table.schema, compression="zstd", compression_level=_LEVEL, store_schema=False
-            )
+                self._stream, table.schema, compression="zstd", compression_level=_LEVEL, store_schema=False,
+                bloom_filter_options=_blooms(table),
+            )  # fmt: skip
         self._writer.write_table(table, row_group_size=_GROUP_ROWS)
 
     def close(self) -> None:
@@ -104,6 +107,17 @@ def common_keys(files: Sequence[AttributeKeys]) -> list[str]:
         for key in file.columns:
             count[key] = count.get(key, 0) + 1
     return sorted(count, key=lambda key: -count[key])
+
+
+def _blooms(table: pa.Table) -> dict[str, dict[str, float]]:
+    """Return the options of blooms for columns of ids, which no dictionary tells the absence of a value from."""
+    size = min(len(table), _GROUP_ROWS)
+    sample = table.slice(0, _SAMPLE_ROWS)
+    return {
+        name: {"ndv": size, "fpp": _FALSE_POSITIVES}
+        for name in table.column_names
+        if pc.count_distinct(sample[name]).as_py() * 2 > len(sample)
+    }
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,8 @@
 """Tables into the bytes of the objects that a segment file consists of.
 
 ``light``, ``payload`` and ``attributes`` are Parquet, zstd, with the same row numbers; ``traces`` is an
-uncompressed Arrow IPC file, so that a reader can map it and search its sorted ids in place.
+uncompressed Arrow IPC file, so that a reader can map it and search its sorted ids in place; so is ``rollup``,
+which files have that are the result of a merge.
 """
 
 from __future__ import annotations
@@ -16,8 +17,9 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from agenttrace_core.model.segment import Segment
-from agenttrace_core.schema.arrays import Int64s, whole
+from agenttrace_core.schema.arrays import Int64s, numbers, whole
 from agenttrace_core.schema.attribute_columns import AttributeColumnsWriter
+from agenttrace_core.schema.rollup import RollupBuilder
 from agenttrace_core.schema.tables import LIGHT, PAYLOAD, TRACES
 from agenttrace_core.schema.traces import RowKeys, sums_of_ordered
 
@@ -83,7 +85,9 @@ def memory_sink() -> Sink:
 
 @dataclass(frozen=True, slots=True)
 class SpansFile:
-    """The objects of one file of spans, by name (``light``, ``payload``, ``attributes``, ``traces``), and its segments.
+    """The objects of one file of spans, by name, and its segments.
+
+    ``light``, ``payload``, ``attributes`` and ``traces``; if asked for and worth it, ``rollup``.
 
     ``order`` is, for each row of the file, the number of the row that was written, counted over all pieces.
     """
@@ -93,12 +97,12 @@ class SpansFile:
     order: Int64s
 
 
-def encode_spans_file(rows: pa.Table, compression_level: int = LASTING_LEVEL) -> SpansFile:
+def encode_spans_file(rows: pa.Table, compression_level: int = LASTING_LEVEL, *, rollup: bool = False) -> SpansFile:
     """Sort ``rows`` (schema ``ROWS``, at least one, in any order) and encode them.
 
     The bytes depend on the rows alone, not on how they are chunked.
     """
-    writer = SpansFileWriter(compression_level=compression_level)
+    writer = SpansFileWriter(compression_level=compression_level, rollup=rollup)
     writer.write(rows)
     return writer.finish()
 
@@ -113,6 +117,7 @@ class SpansFileWriter:
         open_sink: where each object grows.
         compression_level: zstd's, of the payload.
         attribute_keys: what has columns in the object ``attributes``; by default the first piece's commonest.
+        rollup: whether the file gets a roll-up, if its spans have enough in common.
     """
 
     def __init__(
@@ -120,6 +125,8 @@ class SpansFileWriter:
         open_sink: SinkFactory = memory_sink,
         compression_level: int = LASTING_LEVEL,
         attribute_keys: Sequence[str] | None = None,
+        *,
+        rollup: bool = False,
     ) -> None:
         self._light_sink = open_sink()
         self._payload_sink = open_sink()
@@ -135,6 +142,7 @@ class SpansFileWriter:
             use_dictionary=[name for name in PAYLOAD.names if name != "span"], store_schema=False,
             write_statistics=False,
         )  # fmt: skip
+        self._rollup = RollupBuilder() if rollup else None
         self._sums: list[pa.Table] = []
         self._segments: list[Segment] = []
         self._orders: list[Int64s] = []
@@ -155,6 +163,9 @@ class SpansFileWriter:
         light = light.take(pa.array(order))
         sums = sums_of_ordered(light, keys)
         self._light.write_table(light, row_group_size=LIGHT_GROUP_ROWS)
+        if self._rollup is not None:
+            trace = np.repeat(np.arange(self._traces, self._traces + len(sums)), numbers(sums, "rows"))
+            self._rollup.add(light, keys, trace)
         self._attributes.write(whole(light["attributes"]))
         sizes = _lengths(rows["span"])[order]
         self._write_payload(rows.select(PAYLOAD.names).unify_dictionaries().combine_chunks(), order, sizes)
@@ -176,6 +187,9 @@ class SpansFileWriter:
             "payload": self._payload_sink.finish(),
             "traces": ipc_file(pa.concat_tables(self._sums)),
         }
+        rollup = None if self._rollup is None else self._rollup.finish()
+        if rollup is not None:
+            objects["rollup"] = ipc_file(rollup)
         return SpansFile(objects, tuple(joined(self._segments)), np.concatenate(self._orders))
 
     def _write_payload(self, payload: pa.Table, order: Int64s, sizes: Int64s) -> None:

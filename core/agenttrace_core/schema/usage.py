@@ -10,6 +10,9 @@ import pyarrow as pa
 from agenttrace_core.schema.arrays import Bools, Int64s, whole
 from agenttrace_core.schema.keys import numbers_of
 
+MONEY_SUM = pa.decimal128(38, 12)
+"""Sums of ``MONEY``."""
+
 USAGE_COLUMNS = ("input_tokens", "output_tokens", "cost_usd", "counted")
 """What ``Usage.of`` reads of ``LIGHT``."""
 
@@ -48,3 +51,11 @@ def pico_usd(money: pa.Array) -> Int64s:
     # A decimal128 is two little-endian words; 18 digits fit into the lower one.
     words = numbers_of(money.buffers()[1], np.int64)[2 * money.offset : 2 * (money.offset + len(money)) : 2]
     return np.where(np.asarray(money.is_valid()), words, 0)
+
+
+def money(pico: Int64s) -> pa.Array:
+    """Return integers of 1e-12 dollars as amounts that have room for sums: ``decimal128(38, 12)``."""
+    words = np.empty((len(pico), 2), np.int64)
+    words[:, 0] = pico
+    words[:, 1] = pico >> 63  # the sign
+    return pa.Array.from_buffers(MONEY_SUM, len(pico), [None, pa.py_buffer(words)])

@@ -187,7 +187,7 @@ class CompactService:
 
     def _merged(self, inputs: Sequence[MergeInput], level: int) -> list[EncodedFile]:
         known = [source.attribute_keys for source in inputs if source.attribute_keys is not None]
-        writer = SpansFileWriter(self._open_sink, attribute_keys=common_keys(known) if known else None)
+        writer = SpansFileWriter(self._open_sink, attribute_keys=common_keys(known) if known else None, rollup=True)
         for rows in _settled(inputs, self._config.piece_rows):
             writer.write(rows)
         if not writer.rows:

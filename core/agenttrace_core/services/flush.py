@@ -71,6 +71,7 @@ def encoded_file(
         "payload": "parquet",
         "attributes": "parquet",
         "traces": "arrow",
+        "rollup": "arrow",
         "records": "parquet",
         "scores": "parquet",
     }

@@ -68,7 +68,9 @@ class MergeInput:
         expired: Sequence[Segment] = (),
     ) -> MergeInput:
         """Open a file's objects; ``superseded`` may speak of other files too. Rows of ``expired`` are left out."""
-        sources = {part: await open_source(storage, stored.key) for part, stored in file.objects.items()}
+        sources = {
+            part: await open_source(storage, stored.key) for part, stored in file.objects.items() if part != "rollup"
+        }
         runs = [np.array(s.rows, np.int64) for s in superseded if s.file_id == file.id]
         runs += [np.arange(s.first_row, s.first_row + s.rows) for s in expired]
         gone = np.unique(np.concatenate(runs)) if runs else np.zeros(0, np.int64)

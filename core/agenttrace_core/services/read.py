@@ -23,6 +23,7 @@ from agenttrace_core.query.cursor import Cursors
 from agenttrace_core.query.settle import SETTLE_COLUMNS, settle
 from agenttrace_core.query.summary import summaries_of
 from agenttrace_core.schema.tables import LIGHT
+from agenttrace_core.services.known_traces import KnownTraces
 from agenttrace_core.services.otlp_pieces import trace_pieces
 from agenttrace_core.services.queries import logs_of
 from agenttrace_core.services.span_detail import SpanDetail, span_details, span_media
@@ -84,7 +85,8 @@ class ReadService:
         self._live = live
         self._receipt_key = receipt_key
         self._cursors = Cursors(cursor_key)
-        self._trace_views = TraceViews(index, cursor_key=cursor_key)
+        self._traces = KnownTraces(index)
+        self._trace_views = TraceViews(index, self._traces, cursor_key=cursor_key)
         self._broken_after_ns = int(broken_after_s * 1e9)
         self._clock_ns = clock_ns
 
@@ -165,7 +167,7 @@ class ReadService:
         """
         trace_id, span_id = parse_trace_id(trace_id), parse_span_id(span_id)
         seen = await self._views.look()
-        return await span_details(self._index, seen, principal.project, trace_id, span_id)
+        return await span_details(self._index, self._traces, seen, principal.project, trace_id, span_id)
 
     async def media(self, principal: Principal, media_id: str) -> Blob:
         """Return the bytes of a picture, sound or file in a message.
@@ -174,7 +176,7 @@ class ReadService:
             NotFoundError: the project has nothing by that id.
         """
         media = MediaId.parse(media_id)
-        return await span_media(self._index, await self._views.look(), principal.project, media)
+        return await span_media(self._index, self._traces, await self._views.look(), principal.project, media)
 
     async def trace_otlp(self, principal: Principal, trace_id: str) -> AsyncIterator[bytes]:
         """Return the whole trace as one OTLP/JSON request, in pieces of some megabytes at most.

@@ -15,11 +15,10 @@ from agenttrace_core.messages.content import SpanContent, span_blob, span_conten
 from agenttrace_core.messages.media import Blob, MediaId
 from agenttrace_core.model.score import ScoreSelection
 from agenttrace_core.ports.index import SpanIndex
-from agenttrace_core.schema.tables import LIGHT
+from agenttrace_core.services.known_traces import KnownTraces
 from agenttrace_core.services.log_events import LogEvent, error_type_of, events_of_span
 from agenttrace_core.services.otlp_pieces import located, span_messages
 from agenttrace_core.services.queries import logs_of
-from agenttrace_core.services.trace_rows import behind, settled_rows
 from agenttrace_core.services.view import Seen
 from agenttrace_core.wire.message import Json
 
@@ -29,7 +28,7 @@ _INLINE_BYTES = 128 << 10
 
 @dataclass(frozen=True, slots=True)
 class SpanDetail:
-    """All that is known of a span: ``light`` by column, what was sent as OTLP/JSON, and what was said."""
+    """All that is known of a span: ``light`` by ``SHOWN_COLUMNS``, what was sent as OTLP/JSON, and what was said."""
 
     light: Mapping[str, Any]
     span: Json
@@ -42,44 +41,38 @@ class SpanDetail:
     scores: pa.Table
 
 
-async def span_details(index: SpanIndex, seen: Seen, project: str, trace_id: str, span_id: str) -> list[SpanDetail]:
+async def span_details(
+    index: SpanIndex, traces: KnownTraces, seen: Seen, project: str, trace_id: str, span_id: str
+) -> list[SpanDetail]:
     """Return all that is known of a span; more than one where senders used its id twice, in the trace's order.
 
     Raises:
         NotFoundError: the project has no such span.
     """
-    rows, payload = await _one_span(index, seen, project, trace_id, span_id)
+    rows = await traces.span_rows(seen, project, trace_id, span_id)
+    payload = await index.payload(seen.view, located(rows))
     logs = logs_of(index)
     events = await events_of_span(logs, seen.view, project, trace_id, span_id)
     scores = await logs.scores(seen.view, project, ScoreSelection(trace_ids=(trace_id,)))
     scores = scores.filter(pc.equal(scores["span_id"], pa.scalar(span_id, pa.string())))
-    given = (rows.select(LIGHT.names).to_pylist(), payload, events, scores)
+    given = (rows.to_pylist(), payload, events, scores)
     return _details(*given) if _is_small(payload) else await to_thread.run_sync(_details, *given)
 
 
-async def span_media(index: SpanIndex, seen: Seen, project: str, media: MediaId) -> Blob:
+async def span_media(index: SpanIndex, traces: KnownTraces, seen: Seen, project: str, media: MediaId) -> Blob:
     """Return the bytes that a reference in a span's messages stands for.
 
     Raises:
         NotFoundError: the project has no such span, or nothing in the span is what ``media`` names.
     """
-    _, payload = await _one_span(index, seen, project, media.trace_id, media.span_id)
+    rows = await traces.span_rows(seen, project, media.trace_id, media.span_id)
+    payload = await index.payload(seen.view, located(rows))
     events = await events_of_span(logs_of(index), seen.view, project, media.trace_id, media.span_id)
     find = (media.digest, payload, [event.record for event in events])
     blob = _blob(*find) if _is_small(payload) else await to_thread.run_sync(_blob, *find)
     if blob is None:
         raise NotFoundError(f"span {media.span_id} in trace {media.trace_id} holds no such media")
     return blob
-
-
-async def _one_span(
-    index: SpanIndex, seen: Seen, project: str, trace_id: str, span_id: str
-) -> tuple[pa.Table, pa.Table]:
-    rows = await settled_rows(index, seen, project, trace_id, LIGHT.names)
-    rows = rows.filter(pc.equal(rows["span_id"], pa.scalar(span_id, pa.string())))
-    if len(rows) == 0:
-        raise NotFoundError(f"no span {span_id} in trace {trace_id}{behind(seen.lag)}")
-    return rows, await index.payload(seen.view, located(rows))
 
 
 def _details(

@@ -5,12 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import pyarrow as pa
+from anyio import to_thread
 
 from agenttrace_core.errors import NotFoundError
 from agenttrace_core.ports.index import SpanIndex
 from agenttrace_core.query.resolve import RESOLVE_COLUMNS, resolved
 from agenttrace_core.query.settle import ARRIVAL_COLUMNS, needs_arrival, settle
 from agenttrace_core.services.view import Lag, Seen
+
+_SMALL_ROWS = 2_000
+"""Larger traces are put in order in a thread, so that nobody else has to wait."""
 
 
 async def settled_rows(index: SpanIndex, seen: Seen, project: str, trace_id: str, columns: Sequence[str]) -> pa.Table:
@@ -25,9 +29,13 @@ async def settled_rows(index: SpanIndex, seen: Seen, project: str, trace_id: str
     if needs_arrival(rows):
         both = tuple(dict.fromkeys((*columns, *ARRIVAL_COLUMNS)))
         rows = await index.versions(seen.view, project, [trace_id], columns=both)
-    rows = settle(rows)
     # A page that shows them, or what they sum up to, must not wait until later arrivals have had their effect.
-    return resolved(rows) if set(RESOLVE_COLUMNS) <= set(columns) else rows
+    finish = _resolved if set(RESOLVE_COLUMNS) <= set(columns) else settle
+    return finish(rows) if len(rows) <= _SMALL_ROWS else await to_thread.run_sync(finish, rows)
+
+
+def _resolved(rows: pa.Table) -> pa.Table:
+    return resolved(settle(rows))
 
 
 def behind(lag: Lag) -> str:

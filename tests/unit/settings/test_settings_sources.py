@@ -172,7 +172,8 @@ def test_a_wrong_price_is_named_to_its_part(tmp_path: Path, text: str, complaint
 def test_prices_as_written_reach_the_writer(tmp_path: Path) -> None:
     """Lost: a contract's price, or the day from which it holds."""
     text = "[[prices.own]]\nmodel = 'gpt-*'\nfrom = 2026-01-01\ninput = 0.1\noutput = 1\ncache_read = 0.000001\n"
-    settings = resolve(config=write(tmp_path, text), environ={}).settings
+    given = resolve(config=write(tmp_path, text), environ={}).settings
+    settings = Settings.model_validate(given.model_dump(mode="json"))  # as a supervisor hands them to its children
     assert pricing_of(settings)._own == (
         OwnPrice("gpt-*", Decimal("0.1"), Decimal(1), since_ns=1_767_225_600 * 10**9, cache_read=Decimal("0.000001")),
     )
