@@ -13,7 +13,7 @@ from typing import Any
 import click
 from rich.console import Console
 
-from tests.benchmarks import flow, lookup, probes, recovery
+from tests.benchmarks import flow, lookup, probes, questions, recovery
 from tests.benchmarks.against import Other, compare
 from tests.benchmarks.plan import QUICK, Plan
 from tests.benchmarks.report import Table, machine_facts, write_json
@@ -30,6 +30,7 @@ _MEASURES: dict[str, Callable[[Plan], Awaitable[Table]]] = {
     "soak": flow.soak,
     "search": flow.search,
     "lookup": lookup.by_id,
+    "questions": questions.searches,
     "big": lookup.big_trace,
     "startup": recovery.start_up,
     "backlog": recovery.backlog,

@@ -8,6 +8,7 @@ whoever knows the two can ask for the traces again.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -28,6 +29,13 @@ _INPUT_BYTES, _OUTPUT_BYTES = 530, 230  # medians of a log-normal spread
 _RESPONSE_ID_BYTES = 12
 _NAMES = ("invoke_agent planner", "chat gpt-4o", "execute_tool search", "chat gpt-4o-mini")
 _OPERATIONS = ("invoke_agent", "chat", "execute_tool", "chat")
+_NAMED = ((("gen_ai.agent.name", "planner"),), (), (("gen_ai.tool.name", "search"),), ())
+MODELS = ("gpt-4o-2024-08-06", "model-of-1-in-100", "model-of-1-in-1e4")
+"""What answers nearly all traces, one of a hundred, and one of ten thousand."""
+COHORTS = ("everyone--", "1-in-100--", "1-in-10000")
+"""The attribute ``app.cohort`` of the same traces."""
+SESSIONS, USERS = 300_000, 20_000
+_SESSION_DIGITS, _USER_DIGITS = 9, 5
 _HEX = np.frombuffer("".join(f"{value:02x}" for value in range(256)).encode(), dtype=np.uint16)
 
 
@@ -63,7 +71,8 @@ class Layout:
     """Where the changing parts of every template lie, and the times between its spans.
 
     ``scatter`` holds byte positions in the order of trace ids, span ids, parents, starts, ends,
-    response ids. ``offsets_ns`` and ``durations_ns`` have a number for each span.
+    response ids, sessions, users, models, cohorts, retries and statuses.
+    ``offsets_ns`` and ``durations_ns`` have a number for each span.
     """
 
     scatter: npt.NDArray[np.intp]
@@ -102,7 +111,42 @@ class Bodies:
             starts.view(np.uint8),
             (starts + layout.durations_ns).view(np.uint8),
             responses.view(np.uint8),
+            *(np.repeat(of_trace, each, axis=0).reshape(-1) for of_trace in self._of_traces(seed, request)),
+            _statuses(self._kinds(seed, request), each),
         ])  # fmt: skip
+
+    def _of_traces(self, seed: int, request: int) -> list[_Bytes]:
+        """Return what all spans of a trace share and few traces do: session, user, model, cohort, retries."""
+        drawn = self._kinds(seed, request)
+        rare = np.where(drawn % 10_000 == 0, 2, np.where(drawn % 100 == 1, 1, 0))
+        return [
+            _digits(drawn // 10_000 % SESSIONS, _SESSION_DIGITS),
+            _digits(drawn // 7 % USERS, _USER_DIGITS),
+            _texts_of(MODELS)[rare],
+            _texts_of(COHORTS)[rare],
+            _digits(drawn % 5, 1),
+        ]
+
+    def _kinds(self, seed: int, request: int) -> _U64:
+        return _numbers(seed, request, 3, SPANS // self._spans_per_trace)
+
+
+def _digits(numbers: _U64, width: int) -> _Bytes:
+    """Return numbers as decimal digits of one width: an item a row."""
+    powers = np.uint64(10) ** np.arange(width - 1, -1, -1, dtype=np.uint64)
+    digits: _Bytes = (numbers[:, None] // powers % np.uint64(10) + np.uint64(ord("0"))).astype(np.uint8)
+    return digits
+
+
+def _texts_of(texts: tuple[str, ...]) -> _Bytes:
+    return np.array([list(text.encode()) for text in texts], dtype=np.uint8)
+
+
+def _statuses(drawn: _U64, each: int) -> _Bytes:
+    """Return the status code of each span: an error of one tool in one trace of fifty, otherwise ok."""
+    codes = np.ones((len(drawn), each), dtype=np.uint8)
+    codes[drawn % 50 == 3, 2 % each] = 2
+    return codes.reshape(-1)
 
 
 def single_trace(trace_id: bytes, requests: int, now_ns: int, seed: int = 1) -> Iterator[bytes]:
@@ -122,11 +166,6 @@ def _fill(skeleton: _Skeleton, head: int, text: _Bytes, rng: np.random.Generator
     starts = rng.integers(0, len(text) - 10_000, len(skeleton.texts))
     for (position, length), start in zip(skeleton.texts, starts.tolist(), strict=True):
         template[head + position : head + position + length] = text[start : start + length]
-    digits = rng.integers(ord("0"), ord("9") + 1, sum(length for _, length in skeleton.digits), dtype=np.uint8)
-    made = 0
-    for position, length in skeleton.digits:
-        template[head + position : head + position + length] = digits[made : made + length]
-        made += length
     return template
 
 
@@ -137,8 +176,7 @@ class _Skeleton:
         self._rng = rng
         self._spans_per_trace = spans_per_trace
         self.texts: list[tuple[int, int]] = []
-        self.digits: list[tuple[int, int]] = []
-        self._ids: dict[str, list[int]] = {name: [] for name in ("trace", "span", "parent", "start", "end", "response")}
+        self._ids: dict[str, list[int]] = defaultdict(list)
         spans = _Part()
         for number in range(SPANS):
             spans.nest(0x12, self._span(number))
@@ -165,13 +203,15 @@ class _Skeleton:
         for kind, start, length in request.slots:
             if kind == "text":
                 self.texts.append((start, length))
-            elif kind == "digits":
-                self.digits.append((start, length))
             else:
                 self._ids[kind].append(start)
 
     def layout(self, head: int) -> Layout:
-        widths = {"trace": 16, "span": 8, "parent": 8, "start": 8, "end": 8, "response": 2 * _RESPONSE_ID_BYTES}
+        widths = {
+            "trace": 16, "span": 8, "parent": 8, "start": 8, "end": 8, "response": 2 * _RESPONSE_ID_BYTES,
+            "session": _SESSION_DIGITS, "user": _USER_DIGITS, "model": len(MODELS[0]), "cohort": len(COHORTS[0]),
+            "retries": 1, "status": 1,
+        }  # fmt: skip
         scatter = [
             (np.array(self._ids[name])[:, None] + np.arange(width)[None, :] + head).reshape(-1)
             for name, width in widths.items()
@@ -197,14 +237,17 @@ class _Skeleton:
             ("gen_ai.operation.name", _OPERATIONS[inner % 4]),
             ("gen_ai.provider.name", "openai"),
             ("gen_ai.request.model", "gpt-4o"),
-            ("gen_ai.response.model", "gpt-4o-2024-08-06"),
+            *_NAMED[inner % 4],
         ):
             span.add(_bytes(0x4A, _attribute(key, value)))
         for key, most in (("gen_ai.usage.input_tokens", 16_000), ("gen_ai.usage.output_tokens", 2_000)):
             tokens = b"\x18" + _varint(int(rng.integers(128, most)))
             span.add(_bytes(0x4A, _text(0x0A, key) + _bytes(0x12, tokens)))
-        span.attribute("gen_ai.conversation.id", b"conv-", "digits", 9)
-        span.attribute("user.id", b"user-", "digits", 5)
+        span.attribute("gen_ai.response.model", b"", "model", len(MODELS[0]))
+        span.attribute("gen_ai.conversation.id", b"conv-", "session", _SESSION_DIGITS)
+        span.attribute("user.id", b"user-", "user", _USER_DIGITS)
+        span.attribute("app.cohort", b"", "cohort", len(COHORTS[0]))
+        span.attribute("app.retries", b"", "retries", 1)
         span.attribute("gen_ai.response.id", b"chatcmpl-", "response", 2 * _RESPONSE_ID_BYTES)
         for key, role, median in (
             ("gen_ai.input.messages", "user", _INPUT_BYTES),
@@ -213,7 +256,10 @@ class _Skeleton:
             length = int(np.clip(rng.lognormal(np.log(median), 0.35), median / 4, median * 6))
             opening = f'[{{"role":"{role}","parts":[{{"type":"text","content":"'.encode()
             span.attribute(key, opening, "text", length, b'"}]}]')
-        span.add(_bytes(0x7A, b"\x18\x01"))
+        # The status: a message of one field, its code.
+        span.add(b"\x7a\x02\x18")
+        span.slots.append(("status", len(span.data), 1))
+        span.add(b"\x01")
         return span
 
 

@@ -15,6 +15,10 @@ _OBJECTS = (
     "SELECT role, SUM(size) FROM file_objects WHERE file_id IN "
     "(SELECT id FROM files WHERE state = 'live' AND kind = 'spans') GROUP BY role"
 )
+_KEYS = (
+    "SELECT object_key FROM file_objects WHERE role = ? AND file_id IN "
+    "(SELECT id FROM files WHERE state = 'live' AND kind = 'spans') ORDER BY object_key"
+)
 _ROWS = 3  # place of ``rows`` in a segment's array; see model.segment.Segment
 
 
@@ -53,6 +57,12 @@ def read(folder: Path) -> Ledger:
         log_bytes=sum(path.stat().st_size for path in (folder / "log").glob("*/*.log")),
         log_end=sum(ends.values()),
     )
+
+
+def objects(folder: Path, role: str) -> list[Path]:
+    """Return where the live files' objects of a role are."""
+    with contextlib.closing(sqlite3.connect(f"file:{folder / 'catalog.sqlite'}?mode=ro", uri=True, timeout=10.0)) as db:
+        return [folder / "objects" / key for (key,) in db.execute(_KEYS, [role])]
 
 
 def _ends(log: Path) -> dict[int, int]:

@@ -33,6 +33,7 @@ class Plan:
     library_spans: int = 10_000_000
     library_days: float = 1.0
     lookups: int = 3_000
+    asked: int = 20
     clients_s: float = 10.0
     big_trace_spans: int = 50_000
     backlog_bytes: int = 1_000_000_000
@@ -52,7 +53,7 @@ class Plan:
 
 QUICK: dict[str, Any] = {
     "rate": 20_000.0, "ack_s": 4.0, "sustain_s": 8.0, "soak_s": 10.0, "search_s": 6.0, "probe_s": 2.0,
-    "library_spans": 100_000, "lookups": 200, "clients_s": 2.0, "big_trace_spans": 5_000,
+    "library_spans": 100_000, "lookups": 200, "asked": 5, "clients_s": 2.0, "big_trace_spans": 5_000,
     "backlog_bytes": 50_000_000, "kills": 1, "options": {"write.flush_bytes": "32MiB", "write.flush_age": "3s"},
 }  # fmt: skip
 """What ``--quick`` changes: enough to see that every measure works, too little to quote.

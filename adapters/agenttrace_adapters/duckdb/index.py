@@ -21,12 +21,13 @@ from agenttrace_adapters.duckdb.runs import TraceRun, find, newest, sums_of
 from agenttrace_adapters.duckdb.sources import SourceCache
 from agenttrace_adapters.duckdb.spans import AMENDED, SpansTable
 from agenttrace_adapters.duckdb.sql import SqlRunner
+from agenttrace_adapters.duckdb.suggest import Suggestions
 from agenttrace_core.errors import ConfigurationError
-from agenttrace_core.model.algebra import Aggregation, Selection, TraceSearch
+from agenttrace_core.model.algebra import Aggregation, Field, Selection, TraceSearch
 from agenttrace_core.model.principal import check_project
 from agenttrace_core.model.score import ScorePlace, ScoreSelection
 from agenttrace_core.model.trace import TracePosition
-from agenttrace_core.ports.index import IndexCapabilities, Location, LogQueries, SpanIndex, SqlIndex, View
+from agenttrace_core.ports.index import FieldValues, IndexCapabilities, Location, LogQueries, SpanIndex, SqlIndex, View
 from agenttrace_core.ports.storage import ObjectStorage
 from agenttrace_core.query.scores import selected, settled
 from agenttrace_core.schema.arrays import Int64s
@@ -38,7 +39,7 @@ _INLINE_ROWS = 4_096
 """Reads of so few rows are done where they are asked for: the way to a thread and back costs more."""
 
 
-class DuckDBIndex(SpanIndex, SqlIndex, LogQueries):
+class DuckDBIndex(SpanIndex, SqlIndex, LogQueries, FieldValues):
     """Finds traces in mapped tables of their ids, reads rows with pyarrow, and answers SQL with DuckDB.
 
     Args:
@@ -215,6 +216,22 @@ class DuckDBIndex(SpanIndex, SqlIndex, LogQueries):
     ) -> pa.Table:
         """Ask the newest rows first; see ``select``."""
         return await (await self._project(view, project)).spans(selection, limit=limit, after=after)
+
+    async def values(
+        self, view: View, project: str, field: Field, *, prefix: str = "", limit: int = 20
+    ) -> Sequence[tuple[str, int]]:
+        """Count the values in the newest parts; see ``suggest``."""
+        return await (await self._suggestions(view, project)).values(field, prefix, limit)
+
+    async def attribute_keys(
+        self, view: View, project: str, *, prefix: str = "", limit: int = 20
+    ) -> Sequence[tuple[str, int]]:
+        """Count the keys in the newest parts; see ``suggest``."""
+        return await (await self._suggestions(view, project)).keys(prefix, limit)
+
+    async def _suggestions(self, view: View, project: str) -> Suggestions:
+        newest_parts = await self._parts.of_project(view, project)
+        return Suggestions(self._sql, self._sources, self._parts, newest_parts)
 
     async def _project(self, view: View, project: str) -> ProjectSpans:
         async def versions(trace_ids: Sequence[str], columns: Sequence[str]) -> pa.Table:

@@ -9,7 +9,7 @@ from typing import Protocol, runtime_checkable
 
 import pyarrow as pa
 
-from agenttrace_core.model.algebra import Aggregation, Ranking, Selection, TraceSearch
+from agenttrace_core.model.algebra import Aggregation, Field, Ranking, Selection, TraceSearch
 from agenttrace_core.model.score import ScorePlace, ScoreSelection
 from agenttrace_core.model.segment import Snapshot
 from agenttrace_core.model.trace import TracePosition
@@ -189,3 +189,24 @@ class LogQueries(Protocol):
         At most ``limit`` are returned, of those after the place ``before``. What has been replaced is never
         returned, also where what replaced it is not wanted.
         """
+
+
+@runtime_checkable
+class FieldValues(Protocol):
+    """The optional ability of an index to say what values and keys occur, for completion.
+
+    It looks at the newest spans, at least at some hundred thousand; what is rarer than that may be left out,
+    and counts are of those spans.
+    """
+
+    @abstractmethod
+    async def values(
+        self, view: View, project: str, field: Field, *, prefix: str = "", limit: int = 20
+    ) -> Sequence[tuple[str, int]]:
+        """Return the commonest values of a field of texts that begin so, with how many spans have each."""
+
+    @abstractmethod
+    async def attribute_keys(
+        self, view: View, project: str, *, prefix: str = "", limit: int = 20
+    ) -> Sequence[tuple[str, int]]:
+        """Return the commonest keys of attributes that begin so, likewise; of the resource's with ``resource.``."""
