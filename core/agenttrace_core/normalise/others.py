@@ -1,6 +1,6 @@
 """All attributes of a span in one map, as text, so that any of them can be searched for and shown.
 
-What is long or nested stays in the payload alone, and the row says that there is more.
+What is long or nested stays in the payload alone: its key has no value here, and the row says that there is more.
 """
 
 from __future__ import annotations
@@ -17,13 +17,16 @@ from agenttrace_core.schema.keys import offsets_of
 from agenttrace_core.wire.quality import Flags, as_text
 
 MOST_BYTES = 256
-"""A longer value, or key, is in the payload only."""
+"""A longer value is in the payload only, and so is all of an attribute with a longer key."""
 _RESOURCE = pa.scalar(b"resource.", pa.binary())
 
 
 @dataclass(frozen=True, slots=True)
 class _Texts:
-    """Keys and values of one level as bytes: ``at[i]`` is where attribute ``i`` has its text in ``values``."""
+    """Keys and values of one level as bytes: ``at[i]`` is where attribute ``i`` has its text in ``values``.
+
+    It is negative where the payload alone has the value; ``more`` says so of those and of what is not ``kept`` at all.
+    """
 
     keys: pa.BinaryArray
     values: pa.BinaryArray
@@ -46,8 +49,9 @@ class _Texts:
                 at[where] = size + np.arange(len(where))
                 size += len(where)
                 is_short[where] = True
-        is_short &= np.diff(offsets_of(attributes.keys)) <= MOST_BYTES
-        return cls(attributes.keys, pa.concat_arrays(pieces), at, np.flatnonzero(is_short), ~is_short)
+        has_key = np.diff(offsets_of(attributes.keys)) <= MOST_BYTES
+        at[~is_short] = -1
+        return cls(attributes.keys, pa.concat_arrays(pieces), at, np.flatnonzero(has_key), ~(is_short & has_key))
 
 
 def attributes_map(batch: Batch) -> tuple[pa.Array, pa.Array]:
@@ -68,11 +72,12 @@ def attributes_map(batch: Batch) -> tuple[pa.Array, pa.Array]:
     keys, values = np.empty(len(is_mine), np.int64), np.empty(len(is_mine), np.int64)
     keys[is_mine], values[is_mine] = own.kept, own.at[own.kept]
     keys[~is_mine] = len(own.keys) + shared.kept[nth]
-    values[~is_mine] = len(own.values) + shared.at[shared.kept][nth]
+    theirs_at = shared.at[shared.kept][nth]
+    values[~is_mine] = np.where(theirs_at < 0, -1, len(own.values) + theirs_at)
     prefixed = pc.binary_join_element_wise(_RESOURCE, shared.keys, pa.scalar(b"", pa.binary()))
     bad = np.zeros(len(is_mine), np.uint16)
     key_texts = as_text(pa.concat_arrays([own.keys, prefixed]).take(pa.array(keys)), bad)
-    texts = as_text(pa.concat_arrays([own.values, shared.values]).take(pa.array(values)), bad)
+    texts = as_text(pa.concat_arrays([own.values, shared.values]).take(pa.array(values, mask=values < 0)), bad)
     _mark(batch.quality, bad, mine + theirs)
     offsets = pa.array(np.append(0, ends).astype(np.int32))
     more = _more(batch, own, shared)

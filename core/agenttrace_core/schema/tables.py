@@ -66,7 +66,7 @@ LIGHT = pa.schema(
         pa.field("position", pa.int32(), nullable=False),  # of the span in its record, from 0
         pa.field("more_attributes", pa.bool_(), nullable=False),  # some are in the payload alone
         pa.field("tags", pa.list_(pa.string())),
-        # All others of at most 256 bytes, as text; of the resource with the prefix "resource.".
+        # All of at most 256 bytes, as text; others without a value. Of the resource with the prefix "resource.".
         pa.field("attributes", pa.map_(pa.string(), pa.string())),
     ]
 )
