@@ -33,7 +33,7 @@ AMENDING_COLUMNS = ("project", "trace_id", *ARRIVAL, *AMENDED_COLUMNS)
 
 
 def amended(rows: pa.Table, flips: pa.Table, contexts: pa.Table) -> pa.Table:
-    """Return rows of one project, which hold ``AMENDING_COLUMNS``, as they are by now.
+    """Return rows, which hold ``AMENDING_COLUMNS``, as they are by now.
 
     ``flips`` and ``contexts`` are those of the whole view, or at least those of the rows' traces.
     """
@@ -42,7 +42,8 @@ def amended(rows: pa.Table, flips: pa.Table, contexts: pa.Table) -> pa.Table:
     if turned.any():
         columns["counted"] = pc.if_else(pa.array(turned), pc.invert(whole(rows["counted"])), whole(rows["counted"]))
     if len(contexts):
-        columns |= ContextMap.of(contexts).fill(rows)
+        known = ContextMap.of(contexts)
+        columns |= known.fill(rows, known.place(rows))
     return pa.table([columns.get(n, rows[n]) for n in rows.column_names], schema=rows.schema) if columns else rows
 
 
@@ -68,7 +69,7 @@ def flips_summed(flips: pa.Table) -> pa.Table:
     _, first, group = np.unique(arrival_keys(flips), return_index=True, return_inverse=True)
     sums = {name: _added(group, len(first), numbers(flips, name)) for name in FLIPPED}
     turns = _added(group, len(first), np.asarray(whole(flips["turns"])).astype(np.int64)) % 2 == 1
-    summed = _replaced(flips.take(pa.array(first)), turns=turns, **sums)
+    summed = replaced(flips.take(pa.array(first)), turns=turns, **sums)
     return summed.filter(pa.array(np.logical_or.reduce([turns, *(values != 0 for values in sums.values())])))
 
 
@@ -87,70 +88,81 @@ def flips_as_traces(flips: pa.Table) -> pa.Table:
 class ContextMap:
     """What is known of spans that others refer to, each resolved as far as it can be.
 
-    ``keys`` are those of the spans, ascending; ``ref`` is where to seek on, 0 if nowhere.
+    Attributes:
+        keys: of the spans, ascending.
+        names: by column of ``OWN``, texts and of each span the number of its own, -1 where none is known.
+        ref: where to seek on, 0 if nowhere.
+        parent: the place among these that a span's own row refers to, -1 if none.
+        is_final: nothing that is still to come changes it.
+        told: the row of ``CONTEXTS`` that counts for each; its ``seekers`` are those of all rows for the span.
     """
 
     keys: UInt64s
     names: tuple[tuple[pa.Array, Int64s], ...]
     ref: UInt64s
+    parent: Int64s
+    is_final: Bools
+    told: pa.Table
 
     @classmethod
     def of(cls, contexts: pa.Table) -> ContextMap:
-        """Resolve rows of ``CONTEXTS`` of one project. Of several for one span an ended one counts, then the last."""
-        contexts = contexts.combine_chunks()
-        trace = _trace_keys(contexts)
-        keys = span_key(trace, numbers(contexts, "span"))
-        order = np.lexsort((np.arange(len(keys)), np.asarray(contexts["ended"]), keys))
-        last = order[np.diff(keys[order], append=~keys[order[-1:]]) != 0]
-        chosen = contexts.take(pa.array(last))
-        keys, trace, ref = keys[last], trace[last], numbers(chosen, "ref")
-        parent = np.where(ref == 0, -1, place_of(keys, span_key(trace, ref)))
-        parent = cut_circles(parent, numbers(chosen, "span"))
-        own = [_encoded(whole(chosen[name])) for name in OWN]
-        top, found = nearest(parent, *(codes for _, codes in own))
-        is_whole = np.logical_and.reduce([codes >= 0 for codes in found])
-        is_cut = (parent[top] < 0) & (ref[top] != 0) & (place_of(keys, span_key(trace[top], ref[top])) >= 0)
-        texts = (texts for texts, _ in own)
-        return cls(keys, tuple(zip(texts, found, strict=True)), np.where(is_whole | is_cut, 0, ref[top]))
+        """Resolve rows of ``CONTEXTS``. Of several for one span an ended one counts, then the last."""
+        keys, told = _told(contexts.combine_chunks())
+        trace, ref = trace_keys(told), numbers(told, "ref")
+        named = np.where(ref == 0, -1, place_of(keys, span_key(trace, ref)))
+        parent = cut_circles(named, numbers(told, "span"))
+        own = [_encoded(whole(told[name])) for name in OWN]
+        runs = np.where(np.asarray(whole(told["ended"])), -1, 0)
+        top, (*found, line_runs) = nearest(parent, *(codes for _, codes in own), runs)
+        ends = np.logical_and.reduce([codes >= 0 for codes in found]) | ((parent[top] < 0) & (named[top] >= 0))
+        open_ref = np.where(ends, np.uint64(0), ref[top])
+        names = tuple((texts, codes) for (texts, _), codes in zip(own, found, strict=True))
+        return cls(keys, names, open_ref, named, (open_ref == 0) & (line_runs < 0), told)
 
-    def fill(self, rows: pa.Table) -> dict[str, pa.Array]:
-        """Return the columns of rows' context, those that refer to a span of these filled."""
+    def place(self, rows: pa.Table) -> Int64s:
+        """Return which of these each row refers to by ``context_ref``, -1 if none."""
         refs = whole(rows["context_ref"])
-        seeking = np.flatnonzero(np.asarray(refs.is_valid()))
-        if len(seeking) == 0:
+        place = np.full(len(rows), -1, np.int64)
+        seeking = np.asarray(refs.is_valid())
+        if seeking.any():
+            heads = rows.select(["project", "trace_id"]).filter(pa.array(seeking))
+            ids = words_of_hex(whole(heads["trace_id"]), 16)
+            trace = trace_key(heads["project"], ids[:, 0], ids[:, 1])
+            place[seeking] = place_of(self.keys, span_key(trace, words_of_hex(refs.drop_null(), 8)[:, 0]))
+        return place
+
+    def fill(self, rows: pa.Table, place: Int64s) -> dict[str, pa.Array]:
+        """Return the columns of rows' context, those filled that refer to one of these."""
+        if (place < 0).all():
             return {}
-        trace = _trace_keys_of_rows(rows.select(["project", "trace_id"]).take(pa.array(seeking)))
-        sought = words_of_hex(refs.drop_null(), 8)[:, 0]
-        place = place_of(self.keys, span_key(trace, sought))
-        found = place >= 0
-        at = np.full(len(rows), -1, np.int64)
-        at[seeking[found]] = place[found]
         columns: dict[str, pa.Array] = {}
         for name, (texts, codes) in zip(CONTEXT, self.names, strict=True):
-            said = np.where(at >= 0, np.append(codes, -1)[at], -1)
+            said = np.where(place >= 0, codes[place], -1)
             columns[name] = pc.coalesce(whole(rows[name]), taken(texts, said))
-        ref = np.zeros(len(rows), np.uint64)
-        ref[seeking] = np.where(found, np.append(self.ref, np.uint64(0))[place], sought)
-        ref[np.logical_and.reduce([np.asarray(column.is_valid()) for column in columns.values()])] = 0
-        return columns | {"context_ref": hex_or_null(ref)}
+        wanting = np.logical_or.reduce([np.asarray(column.is_null()) for column in columns.values()])
+        found = pa.array(place >= 0)
+        ref = hex_or_null(np.where((place >= 0) & wanting, self.ref[place], np.uint64(0)))
+        return columns | {"context_ref": pc.if_else(found, ref, whole(rows["context_ref"]))}
 
 
 def of_traces(table: pa.Table, traces: UInt64s) -> pa.Table:
-    """Return the rows of ``FLIPS`` or ``CONTEXTS`` of one project that are of some traces, given by key."""
-    return table.filter(pa.array(np.isin(_trace_keys(table), traces))) if len(table) else table
+    """Return the rows of ``FLIPS`` or ``CONTEXTS`` that are of some traces, given by key."""
+    return table.filter(pa.array(np.isin(trace_keys(table), traces))) if len(table) else table
 
 
-def _trace_keys(table: pa.Table) -> UInt64s:
-    if len(table) == 0:
-        return np.zeros(0, np.uint64)
-    return trace_key(table["project"][0].as_py(), numbers(table, "trace_hi"), numbers(table, "trace_lo"))
+def trace_keys(table: pa.Table) -> UInt64s:
+    """Return the keys of the traces that rows of ``FLIPS`` or ``CONTEXTS`` are of."""
+    return trace_key(table["project"], numbers(table, "trace_hi"), numbers(table, "trace_lo"))
 
 
-def _trace_keys_of_rows(rows: pa.Table) -> UInt64s:
-    if len(rows) == 0:
-        return np.zeros(0, np.uint64)
-    ids = words_of_hex(whole(rows["trace_id"]), 16)
-    return trace_key(rows["project"][0].as_py(), ids[:, 0], ids[:, 1])
+def _told(contexts: pa.Table) -> tuple[UInt64s, pa.Table]:
+    """Return the keys of the spans, ascending, and the row that counts for each."""
+    keys = span_key(trace_keys(contexts), numbers(contexts, "span"))
+    order = np.lexsort((np.asarray(whole(contexts["ended"])), keys))
+    ordered = keys[order]
+    last = np.flatnonzero(np.append(ordered[1:] != ordered[:-1], [True][: len(order)]))
+    seekers = np.diff(np.cumsum(numbers(contexts, "seekers").astype(np.int64)[order])[last], prepend=0)
+    return ordered[last], replaced(contexts.take(pa.array(order[last])), seekers=seekers)
 
 
 def _encoded(column: pa.Array) -> tuple[pa.Array, Int64s]:
@@ -166,6 +178,7 @@ def _added(group: Int64s, groups: int, values: Int64s) -> Int64s:
     return sums
 
 
-def _replaced(table: pa.Table, **columns: Any) -> pa.Table:
+def replaced(table: pa.Table, **columns: Any) -> pa.Table:
+    """Return a table with other values in some columns."""
     arrays = [pa.array(columns[f.name], f.type) if f.name in columns else table[f.name] for f in table.schema]
     return pa.table(arrays, schema=table.schema)

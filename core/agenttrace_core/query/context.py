@@ -37,7 +37,7 @@ def contexts_of(rows: pa.Table) -> Contexts:
     has not been found below it.
     """
     forest = Forest.of(TreeKeys.of(rows))
-    own = [_codes(whole(rows[name]), forest) for name in OWN]
+    own = [node_codes(whole(rows[name]), forest) for name in OWN]
     top, found = nearest(forest.parent, *(codes for _, codes in own))
     names = tuple(
         pc.coalesce(whole(rows[name]), taken(texts, codes[forest.node]))
@@ -58,7 +58,7 @@ def hex_or_null(span_ids: UInt64s) -> pa.Array:
     return hex_strings(span_ids.astype(">u8").view(np.uint8), 8, nulls=span_ids == 0)
 
 
-def _codes(column: pa.Array, forest: Forest) -> tuple[pa.Array, Int64s]:
+def node_codes(column: pa.Array, forest: Forest) -> tuple[pa.Array, Int64s]:
     """Return a column's distinct texts, and of each node the number of its least one, -1 where it has none."""
     if column.null_count == len(column):
         return pa.array([], pa.string()), np.full(len(forest.keys), -1, np.int64)

@@ -41,7 +41,7 @@ class TreeKeys:
     def of(cls, rows: pa.Table) -> TreeKeys:
         """Read them from rows with ``project``, ``trace_id``, ``span_id`` and ``parent_span_id``."""
         ids = words_of_hex(whole(rows["trace_id"]), 16)
-        trace = mixed(text_hashes(rows["project"]) ^ mixed(ids[:, 0] ^ mixed(ids[:, 1] ^ _SEED)))
+        trace = trace_key(rows["project"], ids[:, 0], ids[:, 1])
         span = words_of_hex(whole(rows["span_id"]), 8)[:, 0]
         named = whole(rows["parent_span_id"])
         parent = np.zeros(len(rows), np.uint64)
@@ -49,9 +49,9 @@ class TreeKeys:
         return cls(trace, span_key(trace, span), np.where(parent == 0, 0, span_key(trace, parent)), span, parent)
 
 
-def trace_key(project: str, hi: UInt64s, lo: UInt64s) -> UInt64s:
+def trace_key(project: pa.ChunkedArray | pa.Array, hi: UInt64s, lo: UInt64s) -> UInt64s:
     """Return the keys of traces that are given as numbers."""
-    return mixed(text_hashes(pa.repeat(pa.scalar(project, pa.string()), len(hi))) ^ mixed(hi ^ mixed(lo ^ _SEED)))
+    return mixed(text_hashes(project) ^ mixed(hi ^ mixed(lo ^ _SEED)))
 
 
 def span_key(trace: UInt64s, span_id: UInt64s) -> UInt64s:
@@ -133,11 +133,6 @@ def nearest(parent: Int64s, *values: Int64s) -> tuple[Int64s, tuple[Int64s, ...]
     return top, found
 
 
-def has_circles(parent: Int64s) -> bool:
-    """Say whether some node is its own ancestor."""
-    return len(_circling(parent)) > 0
-
-
 def place_of(ascending: UInt64s, keys: UInt64s) -> Int64s:
     """Return where each key is, -1 where it is not."""
     if len(ascending) == 0:
@@ -153,7 +148,7 @@ def _first_by(group: Int64s, rank: np.ndarray[Any, Any]) -> Int64s:
     return order[starts]
 
 
-def _circling(parent: Int64s) -> Int64s:
+def circling(parent: Int64s) -> Int64s:
     """Return the nodes that are their own ancestors."""
     jump = parent
     for _ in range(len(parent).bit_length()):
@@ -161,19 +156,19 @@ def _circling(parent: Int64s) -> Int64s:
             return np.zeros(0, np.int64)
         jump = np.where(jump >= 0, jump[jump], -1)
     # After more steps than there are nodes, whoever has not come to an end is in a circle.
-    circling: Int64s = np.unique(jump[jump >= 0])
-    return circling
+    found: Int64s = np.unique(jump[jump >= 0])
+    return found
 
 
 def cut_circles(parent: Int64s, span_id: UInt64s) -> Int64s:
     """Return ``parent`` without circles: the node of the least id in each has no parent."""
-    circling = _circling(parent)
-    if len(circling) == 0:
+    circle = circling(parent)
+    if len(circle) == 0:
         return parent
     least, jump = span_id.copy(), parent
     for _ in range(len(parent).bit_length()):
-        least[circling] = np.minimum(least[circling], least[jump[circling]])
+        least[circle] = np.minimum(least[circle], least[jump[circle]])
         jump = np.where(jump >= 0, jump[jump], -1)
     cut = parent.copy()
-    cut[circling[least[circling] == span_id[circling]]] = -1
+    cut[circle[least[circle] == span_id[circle]]] = -1
     return cut

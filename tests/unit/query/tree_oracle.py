@@ -13,13 +13,23 @@ Row = Mapping[str, Any]
 
 def parents_of(rows: Sequence[Row]) -> dict[str, str | None]:
     """The parent of each span id: the least that is named; of a circle, the node of the least id has none."""
+    parents = _named(rows)
+    # A span of a circle is its own ancestor, and its line is the circle.
+    for span in {min(line) for span in parents if span in (line := line_of(span, parents))}:
+        parents[span] = None
+    return parents
+
+
+def has_circles(rows: Sequence[Row]) -> bool:
+    """Whether some span is its own ancestor."""
+    return parents_of(rows) != _named(rows)
+
+
+def _named(rows: Sequence[Row]) -> dict[str, str | None]:
     parents: dict[str, str | None] = {}
     for row in rows:
         named = [r["parent_span_id"] for r in rows if r["span_id"] == row["span_id"] and r["parent_span_id"]]
         parents[row["span_id"]] = min(named, default=None)
-    # A span of a circle is its own ancestor, and its line is the circle.
-    for span in {min(line) for span in parents if span in (line := line_of(span, parents))}:
-        parents[span] = None
     return parents
 
 
