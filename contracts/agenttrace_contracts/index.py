@@ -176,6 +176,45 @@ class IndexContract(Contract[SpanIndex]):
                 {"span_id": "a" * 16, "duration_ns": 7}, {"span_id": "b" * 16, "duration_ns": 1_000},
             ]  # fmt: skip
 
+    async def test_a_flipped_row_counts_the_other_way_in_rows_and_sums(self, adapter: SpanIndex, world: World) -> None:
+        """Lost otherwise: exact sums, where an agent's tokens came before those of the calls below it."""
+        world.arrive([light_row(input_tokens=10), light_row(span_id="b" * 16, input_tokens=4)])
+        for count in (1, 2, 3):
+            world.flip([span for span in world.spans if span.light["input_tokens"] == 10])
+            await check_all(adapter, world)
+            (summary,) = (await adapter.summaries(world.view(), "default", [TRACE_ID])).to_pylist()
+            assert summary["input_tokens"] == (4 if count % 2 else 14)
+            world.arrive([light_row(span_id=f"{count:016x}"[::-1], service="another")])
+            await world.flush()
+            await check_all(adapter, world)
+        await world.compact()
+        await check_all(adapter, world)
+
+    async def test_what_a_late_parent_says_is_on_all_that_refer_to_it(self, adapter: SpanIndex, world: World) -> None:
+        """Lost otherwise: the agent, session and user of spans that were written before their parents."""
+        world.arrive([light_row(context_ref="9".zfill(16), context_agent="own"), light_row(span_id="b" * 16)])
+        await world.flush()
+        world.tell("default", TRACE_ID, "9".zfill(16), agent="other", session_id="s", ref="8".zfill(16))
+        await check_all(adapter, world)
+        world.tell("default", TRACE_ID, "8".zfill(16), user_id="u")
+        await check_all(adapter, world)
+        (row,) = [row for row in (await adapter.versions(world.view(), "default", [TRACE_ID])).to_pylist()
+                  if row["span_id"] == "1".zfill(16)]  # fmt: skip
+        assert (row["context_agent"], row["context_session_id"], row["context_user_id"]) == ("own", "s", "u")
+
+    async def test_sql_sees_rows_as_they_are_by_now(self, adapter: SpanIndex, world: World) -> None:
+        """Lost otherwise: figures that count tokens twice, or give them to nobody's agent."""
+        world.arrive([light_row(input_tokens=10), light_row(span_id="b" * 16, context_ref="9".zfill(16))])
+        await world.flush()
+        world.flip(world.spans[:1])
+        world.tell("default", TRACE_ID, "9".zfill(16), agent="a", session_id="s", user_id="u")
+        with supported(adapter.capabilities.sql):
+            table = await sql_of(adapter).sql(
+                world.view(), "default",
+                "SELECT counted, context_agent, context_session_id, context_user_id FROM spans ORDER BY span_id",
+            )  # fmt: skip
+            assert [tuple(row.values()) for row in table.to_pylist()] == [(False, *[None] * 3), (None, "a", "s", "u")]
+
     async def test_aclose_is_idempotent_and_safe_before_open(self, make: Make[SpanIndex]) -> None:
         """Lost otherwise: a clean end after a start that failed."""
         index = make("main")
@@ -198,6 +237,8 @@ class IndexContract(Contract[SpanIndex]):
             run_machine(type("Machine", (IndexMachine,), {"storages": storages}), attached)
 
 
+_LATE = "9".zfill(16)
+
 # By span id: a root, two descendants, and one whose parent never comes.
 _PARENTS = {
     "1".zfill(16): None,
@@ -210,7 +251,9 @@ _PARENTS = {
 def _consistent(**values: Any) -> dict[str, Any]:
     """Versions of a span agree on its place: on the parent, and where there is no start, on the receipt."""
     received = BASE_NS if values["start_ns"] is None else values.pop("received_ns")
-    return light_row(**(values | {"received_ns": received, "parent_span_id": _PARENTS[values["span_id"]]}))
+    parent = _PARENTS[values["span_id"]]
+    ref = _LATE if parent == _LATE else None
+    return light_row(**(values | {"received_ns": received, "parent_span_id": parent, "context_ref": ref}))
 
 
 _spans = st.builds(
@@ -247,6 +290,25 @@ class IndexMachine(AdapterMachine[SpanIndex]):
     def arrive(self, spans: list[dict[str, Any]]) -> None:
         """A batch is decoded."""
         self.world.arrive(spans)
+
+    @precondition(lambda self: any(span.light["counted"] is not None for span in self.world.spans))
+    @rule(data=st.data())
+    def flip(self, data: st.DataObject) -> None:
+        """Later arrivals change whether rows count."""
+        turnable = [span for span in self.world.spans if span.light["counted"] is not None]
+        self.world.flip(data.draw(st.lists(st.sampled_from(turnable), max_size=3, unique_by=lambda s: s.arrival)))
+
+    @rule(
+        project=st.sampled_from(_PROJECTS),
+        trace_id=st.sampled_from(_TRACE_IDS),
+        said=st.fixed_dictionaries(
+            {"agent": st.sampled_from(["a", "b"]), "user_id": st.sampled_from(["u", "v"])},
+            optional={"session_id": st.sampled_from(["s", "t"])},
+        ),
+    )
+    def tell(self, project: str, trace_id: str, said: dict[str, str]) -> None:
+        """A span arrives that rows written before refer to. What it said it says for good."""
+        self.world.tell_once(project, trace_id, _LATE, said)
 
     @rule()
     def flush(self) -> None:
@@ -320,7 +382,7 @@ async def _check_rows(index: SpanIndex, world: World, view: View, project: str) 
     own = [span for span in world.spans if span.light["project"] == project]
     for ids in ([_TRACE_IDS[0]], _TRACE_IDS):
         rows = (await index.versions(view, project, ids)).to_pylist()
-        expected = [_as_row(span) for span in own if span.light["trace_id"] in ids]
+        expected = [_as_row(world, span) for span in own if span.light["trace_id"] in ids]
         assert sorted(rows, key=_place) == sorted(expected, key=_place)
     asked = [*own, *own[:2]]
     payload = await index.payload(view, [Location(span.source, span.row) for span in asked])
@@ -328,8 +390,8 @@ async def _check_rows(index: SpanIndex, world: World, view: View, project: str) 
     assert payload["span"].to_pylist() == [payload_of(span.light) for span in asked]
 
 
-def _as_row(span: SentSpan) -> dict[str, Any]:
-    return {**span.light, "source": span.source, "row": span.row}
+def _as_row(world: World, span: SentSpan) -> dict[str, Any]:
+    return {**world.now(span), "source": span.source, "row": span.row}
 
 
 def _place(row: dict[str, Any]) -> tuple[str, int]:

@@ -6,13 +6,14 @@ dictionaries, and knows neither an index nor Arrow.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence, Set
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
 
 import anyio
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -22,8 +23,9 @@ from agenttrace_core.model.span import UNENDED
 from agenttrace_core.ports.index import View
 from agenttrace_core.ports.live import LiveChunk, LiveState
 from agenttrace_core.ports.storage import ObjectInfo, ObjectStorage, StorageCapabilities
-from agenttrace_core.schema.files import encode_spans_file, ipc_stream
-from agenttrace_core.schema.tables import LIGHT, ROWS
+from agenttrace_core.query.flips import turning
+from agenttrace_core.schema.files import encode_spans_file, ipc_file, ipc_stream
+from agenttrace_core.schema.tables import CONTEXTS, FLIPS, LIGHT, ROWS
 from agenttrace_core.schema.traces import negated, trace_sums
 from agenttrace_core.wire.any_value import encode_attributes
 from agenttrace_core.wire.proto_bytes import delimited
@@ -148,6 +150,22 @@ def hidden_value(light: Mapping[str, Any], key: str) -> str:
     return f"{key} of {light['span_id']}, hidden in the Payload " + "~" * 256
 
 
+@dataclass(frozen=True, slots=True)
+class Said:
+    """What a chunk or a file says of rows written before."""
+
+    flips: pa.Table = field(default_factory=FLIPS.empty_table)
+    contexts: pa.Table = field(default_factory=CONTEXTS.empty_table)
+
+    @classmethod
+    def of_all(cls, said: Sequence[Said]) -> Said:
+        """Join what several say."""
+        return cls(
+            pa.concat_tables([FLIPS.empty_table(), *(s.flips for s in said)]),
+            pa.concat_tables([CONTEXTS.empty_table(), *(s.contexts for s in said)]),
+        )
+
+
 def payload_texts(light: Mapping[str, Any]) -> list[str]:
     """Return the texts of a span's payload, beside those that light columns have too."""
     own = [(key, value) for key, value in light["attributes"] or () if not key.startswith("resource.")]
@@ -171,6 +189,10 @@ class World:
         self._superseded: list[Superseded] = []
         self._live_superseded: list[Superseded] = []
         self._chunks: dict[str, pa.Table] = {}
+        self._changes: dict[str, Said] = {}
+        self._flipped: set[tuple[int, int, int]] = set()
+        self._waiting: list[Said] = []
+        self._told: dict[tuple[str, str, str], Mapping[str, Any]] = {}
         self._offset = 0
         self._version = 0
 
@@ -180,9 +202,14 @@ class World:
         for span in self.lost:
             if span.source in self._chunks:
                 dead.setdefault(span.source, []).append(span.row)
+        gone = {span.arrival for span in self.lost if span.source in self._chunks}
         chunks = [
-            LiveChunk(i, (), rows, trace_sums(_without(rows, dead.get(i, ())))) for i, rows in self._chunks.items()
-        ]
+            LiveChunk(
+                i, (), rows, trace_sums(_without(rows, dead.get(i, ()))),
+                flips=_but(self._changes[i].flips, gone), contexts=self._changes[i].contexts,
+            )
+            for i, rows in self._chunks.items()
+        ]  # fmt: skip
         return View(
             Snapshot(self._version, {}, tuple(self._files), tuple(self._superseded)),
             LiveState(
@@ -203,17 +230,63 @@ class World:
         if not arrived:
             return
         self._chunks[chunk] = rows_of([span.light for span in arrived.values()])
+        self._changes[chunk] = Said()
         for span in arrived.values():
             self._add(span)
+
+    def flip(self, spans: Iterable[SentSpan]) -> None:
+        """Add a live chunk which says of spans that have tokens: they count where they did not, or the reverse."""
+        chosen = [self.now(span) for span in spans]
+        flips = [turning(rows_of([light]), np.array([not light["counted"]])) for light in chosen]
+        self._say(Said(flips=pa.concat_tables([FLIPS.empty_table(), *flips])))
+        self._flipped ^= {(light["partition"], light["offset"], light["position"]) for light in chosen}
+
+    def tell(self, project: str, trace_id: str, span_id: str, **context: Any) -> None:
+        """Add a live chunk which says the context of a span to all that refer to it."""
+        self._told[project, trace_id, span_id] = context
+        ref = int(context.get("ref") or "0", 16)
+        row = {"project": project, "trace_hi": int(trace_id[:16], 16), "trace_lo": int(trace_id[16:], 16),
+               "span": int(span_id, 16), "seekers": 1, "ended": True, **context, "ref": ref}  # fmt: skip
+        self._say(Said(contexts=pa.Table.from_pylist([row], schema=CONTEXTS)))
+
+    def tell_once(self, project: str, trace_id: str, span_id: str, context: Mapping[str, Any]) -> None:
+        """The same, unless it was told before."""
+        if (project, trace_id, span_id) not in self._told:
+            self.tell(project, trace_id, span_id, **context)
+
+    def now(self, span: SentSpan) -> Mapping[str, Any]:
+        """Return a span's light columns as they are by now."""
+        light = dict(span.light)
+        if span.arrival in self._flipped:
+            light["counted"] = not light["counted"]
+        seen: set[str] = set()
+        while light["context_ref"] is not None and light["context_ref"] not in seen:
+            seen.add(light["context_ref"])
+            told = self._told.get((light["project"], light["trace_id"], light["context_ref"]))
+            if told is None:
+                break
+            for name in ("agent", "session_id", "user_id"):
+                if light[f"context_{name}"] is None:
+                    light[f"context_{name}"] = told.get(name)
+            wanting = None in [light[f"context_{name}"] for name in ("agent", "session_id", "user_id")]
+            light["context_ref"] = told.get("ref") if wanting else None
+        return light
+
+    def _say(self, said: Said) -> None:
+        self._offset += 1
+        self._chunks[f"chunk-{self._offset}"] = rows_of([])
+        self._changes[f"chunk-{self._offset}"] = said
 
     async def flush(self) -> None:
         """Make one file of all live chunks."""
         live = [span for span in self.spans if span.source in self._chunks]
+        gone = {span.arrival for span in self.lost if span.source in self._chunks}
+        said = [Said(_but(self._changes[i].flips, gone), self._changes[i].contexts) for i in self._chunks]
         self._chunks.clear()
         self.lost = [span for span in self.lost if any(str(f.id) == span.source for f in self._files)]
         self._superseded += self._live_superseded
         self._live_superseded = []
-        await self._move(live, level=0)
+        await self._move(live, 0, said)
 
     async def compact(self) -> None:
         """Make one file of all files, without what was superseded in them."""
@@ -221,15 +294,26 @@ class World:
         old = {str(file.id) for file in self._files}
         self._files, self._superseded = [], []
         self.lost = [span for span in self.lost if span.source not in old]
-        await self._move([span for span in self.spans if span.source in old], level=1)
+        merged = [replace(span, light=self.now(span)) if span.source in old else span for span in self.spans]
+        self._flipped -= {span.arrival for span in self.spans if span.source in old}
+        self.spans = merged
+        said = [said for source, said in self._changes.items() if source in old]
+        # Flips are on the rows now; what is told is kept: it does no harm to those who know it.
+        await self._move([span for span in merged if span.source in old], 1, [Said(contexts=s.contexts) for s in said])
 
-    async def _move(self, spans: list[SentSpan], level: int) -> None:
+    async def _move(self, spans: list[SentSpan], level: int, said: Sequence[Said]) -> None:
         self._version += 1
         if not spans:
+            self._waiting += said
             return
         file_id = uuid4()
         encoded = encode_spans_file(rows_of([span.light for span in spans]), rollup=level > 0)
-        self._files.append(await self._put(file_id, encoded.objects, encoded.segments, level))
+        whole = Said.of_all([*self._waiting, *said])
+        self._waiting = []
+        self._changes[str(file_id)] = whole
+        changes = {"flips": whole.flips, "contexts": whole.contexts}
+        objects = {**encoded.objects, **{name: ipc_file(table) for name, table in changes.items() if len(table)}}
+        self._files.append(await self._put(file_id, objects, encoded.segments, level))
         # Read back without the index: which row of the file is whose.
         light = pq.read_table(pa.BufferReader(encoded.objects["light"]))
         columns = (light[name].to_pylist() for name in ("partition", "offset", "position"))
@@ -253,7 +337,7 @@ class World:
         self.spans.append(winner)
         self.lost.append(loser)
         if loser.source not in self._chunks:
-            taken_back = ipc_stream(negated(trace_sums(rows_of([loser.light]))))
+            taken_back = ipc_stream(negated(trace_sums(rows_of([self.now(loser)]))))
             self._live_superseded.append(
                 Superseded(UUID(loser.source), loser.light["project"], (loser.row,), taken_back)
             )
@@ -284,14 +368,14 @@ def expected_traces(world: World, project: str) -> list[ExpectedTrace]:
     for span in world.spans:
         if span.light["project"] == project:
             by_trace.setdefault(span.light["trace_id"], []).append(span)
-    traces = [_expected(trace_id, spans, world.lost) for trace_id, spans in by_trace.items()]
+    traces = [_expected(trace_id, spans, world) for trace_id, spans in by_trace.items()]
     return sorted(traces, key=lambda trace: (trace.start_ns, trace.trace_id), reverse=True)
 
 
-def _expected(trace_id: str, spans: list[SentSpan], lost: list[SentSpan]) -> ExpectedTrace:
+def _expected(trace_id: str, spans: list[SentSpan], world: World) -> ExpectedTrace:
     roots = [span for span in spans if span.light["parent_span_id"] is None]
     earliest = min(span.placed_ns for span in roots or spans)
-    counted = [span for span in spans if span.light["counted"]]
+    counted = [span for span in spans if world.now(span)["counted"]]
     identities = {span.identity for span in roots or spans if span.placed_ns == earliest}
     return ExpectedTrace(
         trace_id=trace_id,
@@ -307,7 +391,7 @@ def _expected(trace_id: str, spans: list[SentSpan], lost: list[SentSpan]) -> Exp
         received_ns=max(span.light["received_ns"] for span in spans),
         has_root=bool(roots),
         # Until compaction a superseded version may still lend its name.
-        names=frozenset(span.light["name"] for span in (*spans, *lost) if span.identity in identities),
+        names=frozenset(span.light["name"] for span in (*spans, *world.lost) if span.identity in identities),
     )
 
 
@@ -336,6 +420,12 @@ def light_row(**values: Any) -> dict[str, Any]:
     if "counted" not in values and not (row["input_tokens"] is None and row["output_tokens"] is None):
         row["counted"] = True
     return row
+
+
+def _but(flips: pa.Table, gone: Set[tuple[int, int, int]]) -> pa.Table:
+    """Leave out the flips of rows that are gone."""
+    arrivals = zip(*(flips[name].to_pylist() for name in ("partition", "offset", "position")), strict=True)
+    return flips.filter(pa.array([arrival not in gone for arrival in arrivals], pa.bool_()))
 
 
 def _without(rows: pa.Table, dead: Iterable[int]) -> pa.Table:

@@ -12,7 +12,7 @@ import pyarrow as pa
 from agenttrace_contracts.base import Contract, Make, opened
 from agenttrace_core.model.segment import OffsetRange, Superseded
 from agenttrace_core.ports.live import LiveChunk, LiveState, LiveTable
-from agenttrace_core.schema.tables import LOGS, ROWS, TRACES
+from agenttrace_core.schema.tables import CONTEXTS, FLIPS, LOGS, ROWS, TRACES
 
 _FILE = UUID("c8d7a1de-51f2-4cc1-b0e0-94b1a1a5ab37")
 
@@ -33,7 +33,7 @@ class LiveTableContract(Contract[LiveTable]):
             state = LiveState(
                 epoch="e1",
                 tail={0: 10, 3: 2**40},
-                chunks=[a_chunk(1, logs=2), a_chunk(2, rows=0), a_chunk(3, rows=0, logs=1)],
+                chunks=[a_chunk(1, logs=2), a_chunk(2, rows=0, changes=3), a_chunk(3, rows=0, logs=1)],
                 dead={"c1": (0, 2)},
                 superseded=[Superseded(_FILE, "p", (1, 5), b"\0\xff")],
             )
@@ -136,14 +136,19 @@ class LiveTableContract(Contract[LiveTable]):
             await adapter.aclose()
 
 
-def a_chunk(number: int, *, rows: int = 3, logs: int = 0) -> LiveChunk:
-    """Make the chunk of that number: record ``number`` of partition 0, spans of as many traces, and log records."""
+def a_chunk(number: int, *, rows: int = 3, logs: int = 0, changes: int = 0) -> LiveChunk:
+    """Make the chunk of that number: record ``number`` of partition 0, spans of as many traces, and log records.
+
+    ``changes`` is how many flips, and how many contexts, it has.
+    """
     return LiveChunk(
         id=f"c{number}",
         ranges=(OffsetRange(0, number, number + 1),),
         rows=_table(ROWS, [{"trace_id": f"{number}", "span_id": f"{n}"} for n in range(rows)]),
         traces=_table(TRACES, [{"trace_lo": number, "trace_hi": n} for n in range(rows)]),
         logs=_table(LOGS, [{"trace_id": f"{number}", "position": n} for n in range(logs)]),
+        flips=_table(FLIPS, [{"trace_lo": number, "position": n, "input_tokens": -n} for n in range(changes)]),
+        contexts=_table(CONTEXTS, [{"trace_lo": number, "span": n, "agent": f"a{n}"} for n in range(changes)]),
     )
 
 
@@ -171,6 +176,8 @@ def assert_same(found: LiveState, wanted: LiveState) -> None:
         assert has.rows.equals(wants.rows)
         assert has.traces.equals(wants.traces)
         assert has.logs.equals(wants.logs)
+        assert has.flips.equals(wants.flips)
+        assert has.contexts.equals(wants.contexts)
 
 
 async def _reader_of(writer: LiveTable, other: LiveTable, epoch: str) -> LiveTable:

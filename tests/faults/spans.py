@@ -23,9 +23,13 @@ class SpanSpec:
     name: str = "chat"
     service: str = "svc"
     kind: int = 3
-    tokens: int = 0
+    tokens: int | None = 0
     error: bool = False
     text: str = ""
+    operation: str = ""
+    agent: str = ""
+    session: str = ""
+    user: str = ""
 
     def ended(self, end_ns: int, **changes: Any) -> SpanSpec:
         """The same span, sent again with an end."""
@@ -53,9 +57,15 @@ def _add(spans: Any, spec: SpanSpec) -> None:
         kind=spec.kind, start_time_unix_nano=spec.start_ns, end_time_unix_nano=spec.end_ns,
     )  # fmt: skip
     span.status.code = 2 if spec.error else 1
-    _attribute(span.attributes, "gen_ai.usage.input_tokens", spec.tokens)
-    if spec.text:
-        _attribute(span.attributes, "gen_ai.input.messages", spec.text)
+    if spec.tokens is not None:
+        _attribute(span.attributes, "gen_ai.usage.input_tokens", spec.tokens)
+    texts = {
+        "gen_ai.input.messages": spec.text, "gen_ai.operation.name": spec.operation, "session.id": spec.session,
+        "gen_ai.agent.name": spec.agent, "user.id": spec.user,
+    }  # fmt: skip
+    for key, text in texts.items():
+        if text:
+            _attribute(span.attributes, key, text)
 
 
 def _attribute(attributes: Any, key: str, value: str | int) -> None:

@@ -29,6 +29,7 @@ from agenttrace_core.model.score import ScorePlace, ScoreSelection
 from agenttrace_core.model.trace import TracePosition
 from agenttrace_core.ports.index import FieldValues, IndexCapabilities, Location, LogQueries, SpanIndex, SqlIndex, View
 from agenttrace_core.ports.storage import ObjectStorage
+from agenttrace_core.query.amend import AMENDED_COLUMNS, AMENDING_COLUMNS
 from agenttrace_core.query.scores import selected, settled
 from agenttrace_core.schema.arrays import Int64s
 from agenttrace_core.schema.keys import trace_id_of, trace_words
@@ -136,13 +137,16 @@ class DuckDBIndex(SpanIndex, SqlIndex, LogQueries, FieldValues):
         for trace_id in dict.fromkeys(trace_ids):
             for run, row in find(sources.found_in, *trace_words(trace_id)):
                 hits.setdefault(run.source, []).append((run, row, trace_id))
+        is_amended = bool(sources.changes) and not set(AMENDED_COLUMNS).isdisjoint(names)
+        read = [*names, *(name for name in AMENDING_COLUMNS if name not in names)] if is_amended else names
         pieces: list[pa.Table] = []
         for source, found in hits.items():
             if self._sources.file(view, source) is None:
-                pieces.append(self._of_chunk(view, source, project, [trace_id for *_, trace_id in found], names))
+                pieces.append(self._of_chunk(view, source, project, [trace_id for *_, trace_id in found], read))
             else:
-                pieces.append(await self._of_file(view, source, project, found, names))
-        return pa.concat_tables(pieces) if pieces else _schema(names).empty_table()
+                pieces.append(await self._of_file(view, source, project, found, read))
+        rows = pa.concat_tables(pieces) if pieces else _schema(read).empty_table()
+        return sources.changes.amend(rows).select(_schema(names).names) if is_amended else rows
 
     async def payload(self, view: View, locations: Sequence[Location]) -> pa.Table:
         """Read each source's rows in ascending order, and put them into the order asked."""
@@ -169,7 +173,9 @@ class DuckDBIndex(SpanIndex, SqlIndex, LogQueries, FieldValues):
         live = [_located(c.rows.select(LIGHT.names), c.id, self._kept(view, c.id, _rows_of_project(c.rows, project)))
                 for c in view.live.chunks]  # fmt: skip
         live_rows = pa.concat_tables([_schema(LIGHT.names).empty_table(), *live])
-        return SpansTable(check_project(project), paths, dropped, AMENDED.empty_table(), live_rows)
+        changes = (await self._sources.of_project(view, project)).changes
+        amended = pa.concat_tables([AMENDED.empty_table(), *(await self._sources.amended(view, project)).values()])
+        return SpansTable(check_project(project), paths, dropped, amended, changes.amend(live_rows))
 
     async def log_records(
         self, view: View, project: str, trace_ids: Sequence[str], *, columns: Sequence[str] | None = None

@@ -11,15 +11,19 @@ from uuid import UUID
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from anyio import to_thread
 
+from agenttrace_adapters.duckdb.changes import CHANGES, ChangedTraces, ChangeRun, Changes
 from agenttrace_adapters.duckdb.objects import LocalCopies
 from agenttrace_adapters.duckdb.rollups import Rollup
 from agenttrace_adapters.duckdb.rows import ParquetRows, translated
 from agenttrace_adapters.duckdb.runs import TraceRun
-from agenttrace_core.model.segment import FileKind, Segment, SegmentFile, Snapshot, Superseded
+from agenttrace_adapters.duckdb.spans import AMENDED
+from agenttrace_core.model.segment import FileKind, Segment, SegmentFile, Snapshot, StoredObject, Superseded
 from agenttrace_core.ports.index import View
 from agenttrace_core.ports.live import LiveChunk
-from agenttrace_core.schema.arrays import Int64s
+from agenttrace_core.query.amend import AMENDING_COLUMNS
+from agenttrace_core.schema.arrays import Int64s, numbers
 from agenttrace_core.schema.files import read_ipc_stream
 from agenttrace_core.schema.tables import LIGHT, LOGS, PAYLOAD
 
@@ -38,6 +42,7 @@ class Sources:
     files: Sequence[TraceRun]
     live: Sequence[TraceRun]
     corrections: Sequence[TraceRun]
+    changes: Changes
 
     @property
     def found_in(self) -> list[TraceRun]:
@@ -68,6 +73,8 @@ class SourceCache:
         self._chunk_runs: dict[str, tuple[pa.Table, dict[str, TraceRun | None]]] = {}
         self._segments: tuple[Snapshot, dict[str, list[tuple[SegmentFile, list[Segment]]]]] | None = None
         self._corrections: dict[int, tuple[Superseded, TraceRun]] = {}
+        self._changes: dict[str, dict[tuple[str, str], ChangeRun | None]] = {}
+        self._amended: dict[tuple[str, str], tuple[bytes, pa.Table]] = {}
         self._open: OrderedDict[tuple[str, str], ParquetRows] = OrderedDict()
         self._open_weight = 0
 
@@ -75,7 +82,11 @@ class SourceCache:
         """Let go of everything."""
         for rows in self._open.values():
             rows.close()
-        for held in (self._views, self._file_runs, self._rollups, self._chunk_runs, self._corrections, self._open):
+        held_maps = (
+            self._views, self._file_runs, self._rollups, self._chunk_runs, self._corrections, self._open,
+            self._changes, self._amended,
+        )  # fmt: skip
+        for held in held_maps:
             held.clear()
         self._segments = None
         self._open_weight = 0
@@ -87,7 +98,9 @@ class SourceCache:
             files = [run for f, s in self._by_project(view.snapshot).get(project, ()) for run in await self._file(f, s)]
             live = [run for chunk in view.live.chunks if (run := self._chunk(chunk, project)) is not None]
             superseded = [self._correction(s) for s in known.superseded if s.project == project]
-            known.of_project[project] = Sources(files, live, [run for run in superseded if len(run.hi)])
+            changes = await self._changes_of(view, project)
+            corrections = [*(run for run in superseded if len(run.hi)), *(run.corrections for run in changes.flips)]
+            known.of_project[project] = Sources(files, live, corrections, changes)
         return known.of_project[project]
 
     def files_of(self, view: View, project: str) -> Sequence[tuple[SegmentFile, Sequence[Segment]]]:
@@ -110,6 +123,36 @@ class SourceCache:
                 known[project] = Rollup.open(str(file.id), project, segments, path, traces)
             found.append(known[project])
         return found
+
+    async def amended(self, view: View, project: str) -> dict[str, pa.Table]:
+        """Return, by file, the rows that are not as they were written any more: ``AMENDED``, by row ascending."""
+        sources = await self.of_project(view, project)
+        if not sources.changes:
+            return {}
+        changed = sources.changes.traces()
+        sums: dict[str, list[pa.Table]] = {}
+        for run in sources.files:
+            if (own := run.select(changed.hi, changed.lo)) is not None:
+                sums.setdefault(run.source, []).append(own)
+        found = {source: await self._amended_of(view, project, source, pa.concat_tables(own), sources.changes, changed)
+                 for source, own in sums.items()}  # fmt: skip
+        return {source: rows for source, rows in found.items() if len(rows)}
+
+    async def _amended_of(
+        self, view: View, project: str, source: str, sums: pa.Table, changes: Changes, changed: ChangedTraces
+    ) -> pa.Table:
+        signature = changed.signature(sums)
+        known = self._amended.get((source, project))
+        if known is not None and known[0] == signature:
+            return known[1]
+        first, count = numbers(sums, "first_row").astype(np.int64), numbers(sums, "rows").astype(np.int64)
+        rows = np.sort(np.repeat(first - np.cumsum(count) + count, count) + np.arange(count.sum()))
+        file = self.file(view, source)
+        assert file is not None, "its ledger was found in a file of the view"
+        reader = await self.rows(file, "light")
+        differing = await to_thread.run_sync(_differing, reader, rows, source, changes)
+        self._amended[source, project] = signature, differing
+        return differing
 
     def dropped(self, view: View, source: str) -> Int64s | None:
         """Return the rows of a file or chunk that are not to be returned, ascending; None if all are."""
@@ -164,6 +207,11 @@ class SourceCache:
             self._forget(key)
         for gone_chunk in self._chunk_runs.keys() - chunks:
             del self._chunk_runs[gone_chunk]
+        sources = chunks | {str(file) for file in ids}
+        for gone_source in self._changes.keys() - sources:
+            del self._changes[gone_source]
+        for amended in [key for key in self._amended if key[0] not in sources]:
+            del self._amended[amended]
         for unused in self._corrections.keys() - used:
             del self._corrections[unused]
 
@@ -195,11 +243,41 @@ class SourceCache:
             known[1][project] = TraceRun.of(chunk.id, own) if len(own) else None
         return known[1][project]
 
+    async def _changes_of(self, view: View, project: str) -> Changes:
+        """Read what is said of the project's rows. Most files say nothing."""
+        runs: dict[str, list[ChangeRun]] = {name: [] for name in CHANGES}
+        for name, own in runs.items():
+            for file in view.snapshot.files:
+                if name in file.objects:
+                    own.extend(await self._change(str(file.id), project, name, file.objects[name]))
+            for chunk in view.live.chunks:
+                if len(getattr(chunk, name)):
+                    own.extend(await self._change(chunk.id, project, name, getattr(chunk, name)))
+        return Changes(runs["flips"], runs["contexts"])
+
+    async def _change(self, source: str, project: str, name: str, told: StoredObject | pa.Table) -> list[ChangeRun]:
+        known = self._changes.setdefault(source, {})
+        if (project, name) not in known:
+            if isinstance(told, StoredObject):
+                path = await self._objects.path(told)
+                with translated(path):
+                    told = pa.ipc.open_file(pa.memory_map(str(path))).read_all()
+            own = told.filter(pc.equal(told["project"], pa.scalar(project, pa.string())))
+            known[project, name] = ChangeRun(own) if len(own) else None
+        run = known[project, name]
+        return [] if run is None else [run]
+
     def _correction(self, superseded: Superseded) -> TraceRun:
         if id(superseded) not in self._corrections:
             run = TraceRun.of("", read_ipc_stream(superseded.traces_ipc))
             self._corrections[id(superseded)] = superseded, run
         return self._corrections[id(superseded)][1]
+
+
+def _differing(reader: ParquetRows, rows: Int64s, source: str, changes: Changes) -> pa.Table:
+    table = reader.twin().take(rows, AMENDING_COLUMNS)
+    table = table.append_column("source", pa.repeat(pa.scalar(source, pa.string()), len(rows)))
+    return changes.differing(table.append_column("row", pa.array(rows))).select(AMENDED.names).cast(AMENDED)
 
 
 def _known(view: View) -> _Known:

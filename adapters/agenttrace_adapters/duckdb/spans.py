@@ -14,11 +14,9 @@ import duckdb
 import numpy as np
 import pyarrow as pa
 
+from agenttrace_core.query.amend import AMENDED_COLUMNS
 from agenttrace_core.schema.arrays import Int64s
 from agenttrace_core.schema.tables import LIGHT, LOCATION
-
-AMENDED_COLUMNS = ("counted", "context_agent", "context_session_id", "context_user_id", "context_ref")
-"""The columns of a row that later arrivals may change."""
 
 AMENDED = pa.schema([*LOCATION, *(LIGHT.field(name) for name in AMENDED_COLUMNS)])
 """Where a row is, and what these columns are by now."""

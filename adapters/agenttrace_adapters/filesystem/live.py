@@ -8,7 +8,7 @@ is fsynced; a manifest of before a reboot, whose chunks may be torn, is not beli
 
     manifest.json
     epoch-<epoch>/<chunk>.rows.arrow
-    epoch-<epoch>/<chunk>.logs.arrow          where the chunk has log records
+    epoch-<epoch>/<chunk>.logs.arrow          where the chunk has log records; flips and contexts likewise
     epoch-<epoch>/<chunk>.traces-<n>.arrow    n grows when a chunk's traces are corrected
 """
 
@@ -21,6 +21,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 from uuid import uuid4
 
@@ -28,10 +29,9 @@ import pyarrow as pa
 from anyio import to_thread
 
 from agenttrace_adapters.filesystem.files import path_of, translated
-from agenttrace_adapters.filesystem.manifest import ChunkEntry, Manifest
+from agenttrace_adapters.filesystem.manifest import EXTRAS, ChunkEntry, Manifest
 from agenttrace_core.errors import UnavailableError
 from agenttrace_core.ports.live import LiveChunk, LiveState, LiveTable
-from agenttrace_core.schema.tables import LOGS
 
 _MANIFEST = "manifest.json"
 _READ_TRIES = 50
@@ -123,16 +123,20 @@ class FilesystemLiveTable(LiveTable):
         known = self._shared.get(chunk.id)
         if known is None:
             rows_file = f"{quote(chunk.id, safe='')}.rows.arrow"
-            entry = ChunkEntry(chunk.id, chunk.ranges, rows_file, 0, has_logs=len(chunk.logs) > 0)
+            names = tuple(name for name in EXTRAS if len(getattr(chunk, name)))
+            entry = ChunkEntry(chunk.id, chunk.ranges, rows_file, 0, names)
             rows = _share_table(folder / entry.rows_file, chunk.rows)
-            logs = _share_table(folder / entry.logs_file, chunk.logs) if entry.has_logs else chunk.logs
+            extras: dict[str, Any] = {
+                name: _share_table(folder / entry.extra_file(name), getattr(chunk, name)) for name in names
+            }
         elif _is_same(chunk.traces, known):
             return known
         else:
             entry = replace(known.entry, revision=known.entry.revision + 1)
-            rows, logs = known.mapped.rows, known.mapped.logs
+            rows = known.mapped.rows
+            extras = {name: getattr(known.mapped, name) for name in entry.extras}
         traces = _share_table(folder / entry.traces_file, chunk.traces)
-        return _Shared(replace(chunk, rows=rows, traces=traces, logs=logs), entry)
+        return _Shared(replace(chunk, rows=rows, traces=traces, **extras), entry)
 
     def _replace_manifest(self, body: bytes) -> None:
         temp = self._folder / f"{uuid4().hex}.tmp"
@@ -192,8 +196,8 @@ class FilesystemLiveTable(LiveTable):
 
 def _chunk(entry: ChunkEntry, folder: Path, mapped: Mapping[str, pa.Table]) -> LiveChunk:
     rows, traces = mapped[str(folder / entry.rows_file)], mapped[str(folder / entry.traces_file)]
-    logs = mapped[str(folder / entry.logs_file)] if entry.has_logs else LOGS.empty_table()
-    return LiveChunk(entry.id, entry.ranges, rows, traces, logs)
+    extras = {name: mapped[str(folder / entry.extra_file(name))] for name in entry.extras}
+    return LiveChunk(entry.id, entry.ranges, rows, traces, **extras)
 
 
 def _is_same(traces: pa.Table, known: _Shared) -> bool:

@@ -13,29 +13,32 @@ from uuid import UUID
 
 from agenttrace_core.model.segment import OffsetRange, Superseded
 from agenttrace_core.ports.live import LiveState
+from agenttrace_core.schema.tables import CONTEXTS, FLIPS, LOGS
 
-_FORMAT = 2
+_FORMAT = 3
+
+EXTRAS = {"logs": LOGS, "flips": FLIPS, "contexts": CONTEXTS}
+"""The tables that a chunk has a file of only where they have rows."""
 
 
 @dataclass(frozen=True, slots=True)
 class ChunkEntry:
-    """Where one chunk is. ``revision`` counts how often its traces were corrected."""
+    """Where one chunk is. ``revision`` counts how often its traces were corrected; ``extras`` are those it has."""
 
     id: str
     ranges: tuple[OffsetRange, ...]
     rows_file: str
     revision: int
-    has_logs: bool
+    extras: tuple[str, ...]
 
     @property
     def files(self) -> tuple[str, ...]:
         """The names of its files."""
-        return (self.rows_file, self.traces_file, *((self.logs_file,) if self.has_logs else ()))
+        return (self.rows_file, self.traces_file, *(self.extra_file(name) for name in self.extras))
 
-    @property
-    def logs_file(self) -> str:
-        """The name of the file that holds its log records, if it has any."""
-        return f"{self.rows_file.removesuffix('.rows.arrow')}.logs.arrow"
+    def extra_file(self, name: str) -> str:
+        """Return the name of the file that holds one of its extras."""
+        return f"{self.rows_file.removesuffix('.rows.arrow')}.{name}.arrow"
 
     @property
     def traces_file(self) -> str:
@@ -87,7 +90,7 @@ class Manifest:
 
 def _decode_chunk(chunk: dict[str, Any]) -> ChunkEntry:
     ranges = tuple(OffsetRange(**r) for r in chunk["ranges"])
-    return ChunkEntry(chunk["id"], ranges, chunk["rows_file"], chunk["revision"], chunk["has_logs"])
+    return ChunkEntry(chunk["id"], ranges, chunk["rows_file"], chunk["revision"], tuple(chunk["extras"]))
 
 
 def _encode_superseded(s: Superseded) -> dict[str, Any]:

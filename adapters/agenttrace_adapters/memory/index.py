@@ -21,13 +21,14 @@ from agenttrace_core.model.segment import FileKind, Segment, SegmentFile, Supers
 from agenttrace_core.model.trace import TracePosition
 from agenttrace_core.ports.index import IndexCapabilities, Location, LogQueries, SpanIndex, SpanQueries, View
 from agenttrace_core.ports.storage import ObjectStorage
+from agenttrace_core.query.amend import amended, flips_as_traces, with_traces_names
 from agenttrace_core.query.score_match import ScoresByName, score_names, scores_among
 from agenttrace_core.query.scores import EffectiveScores
 from agenttrace_core.query.sums import below, merge_sums, newest_first
 from agenttrace_core.schema.arrays import Int64s
 from agenttrace_core.schema.files import read_ipc_stream
 from agenttrace_core.schema.keys import trace_id_of
-from agenttrace_core.schema.tables import LIGHT, LOCATION, PAYLOAD, TRACES
+from agenttrace_core.schema.tables import CONTEXTS, FLIPS, LIGHT, LOCATION, PAYLOAD, TRACES
 from agenttrace_core.wire.payload_texts import SpanPayloads
 
 
@@ -152,12 +153,14 @@ class MemoryIndex(SpanIndex, SpanQueries, LogQueries):
             partial += [whole.slice(s.first_trace, s.traces) for s in segments]
         partial += [chunk.traces.filter(_of(chunk.traces, project)) for chunk in view.live.chunks]
         partial += [read_ipc_stream(s.traces_ipc) for s in _superseded(view) if s.project == project]
+        partial.append(flips_as_traces(await self._changes(view, project, "flips", FLIPS)))
         return merge_sums([TRACES.empty_table(), *(p.cast(TRACES) for p in partial)])
 
     async def _everything(self, view: View, project: str, asked_scores: Iterable[str]) -> Everything:
         schema = pa.schema([*LIGHT, *LOCATION])
         rows = pa.concat_tables([schema.empty_table(), *[located async for located in self._light(view, project)]])
-        rows = rows.combine_chunks()
+        ledger = await self._ledger(view, project)
+        rows = with_traces_names(rows.combine_chunks(), ledger)
         places = zip(rows["source"].to_pylist(), rows["row"].to_pylist(), strict=True)
         payload = await self.payload(view, [Location(source, row) for source, row in places])
         payloads = SpanPayloads(payload["span"].combine_chunks(), payload["resource"].combine_chunks())
@@ -165,18 +168,27 @@ class MemoryIndex(SpanIndex, SpanQueries, LogQueries):
             name: EffectiveScores.of(await self.scores(view, project, ScoreSelection(name=name)))
             for name in asked_scores
         }
-        return Everything(await self._ledger(view, project), rows, payloads, ScoresByName(scores))
+        return Everything(ledger, rows, payloads, ScoresByName(scores))
 
     async def _light(self, view: View, project: str) -> AsyncIterator[pa.Table]:
         dropped = _rows_by_source(view)
+        flips = await self._changes(view, project, "flips", FLIPS)
+        contexts = await self._changes(view, project, "contexts", CONTEXTS)
         for file, segments in _files(view, project):
             whole = await self._parquet(file, "light")
             for segment in segments:
                 rows = np.arange(segment.first_row, segment.first_row + segment.rows)
-                yield _located(whole, str(file.id), rows, dropped)
+                yield amended(_located(whole, str(file.id), rows, dropped), flips, contexts)
         for chunk in view.live.chunks:
             rows = np.flatnonzero(np.asarray(_of(chunk.rows, project)))
-            yield _located(chunk.rows, chunk.id, rows, dropped)
+            yield amended(_located(chunk.rows, chunk.id, rows, dropped), flips, contexts)
+
+    async def _changes(self, view: View, project: str, name: str, schema: pa.Schema) -> pa.Table:
+        """What files and chunks say of rows written before: ``flips`` or ``contexts``."""
+        told: list[pa.Table] = [getattr(chunk, name) for chunk in view.live.chunks]
+        keys = [file.objects[name].key for file in view.snapshot.files if name in file.objects]
+        told += [pa.ipc.open_file(await self._storage.get(key)).read_all() for key in keys]
+        return pa.concat_tables([schema.empty_table(), *(table.filter(_of(table, project)) for table in told)])
 
     async def _payload_of(self, view: View, source: str) -> pa.Table:
         for chunk in view.live.chunks:

@@ -25,5 +25,9 @@ class Retention:
 
         A span's window is that of its start, or where that is absent or absurd, of its receipt.
         """
-        keep_s = self.projects.get(segment.project, self.expire_after_s)
-        return keep_s is not None and segment.window + WINDOW_NS + keep_s * _NS < now_ns
+        return self.is_over(segment.project, segment.window, now_ns)
+
+    def is_over(self, project: str, window: int, now_ns: int) -> bool:
+        """Whether the whole of a window is older than a project keeps."""
+        keep_s = self.projects.get(project, self.expire_after_s)
+        return keep_s is not None and window + WINDOW_NS + keep_s * _NS < now_ns

@@ -11,12 +11,15 @@ import pyarrow as pa
 
 from agenttrace_core.model.segment import OffsetRange, Superseded
 from agenttrace_core.ports.adapter import Adapter
-from agenttrace_core.schema.tables import LOGS
+from agenttrace_core.schema.tables import CONTEXTS, FLIPS, LOGS
 
 
 @dataclass(frozen=True, slots=True)
 class LiveChunk:
     """Some decoded records. ``rows`` is in the ``ROWS`` schema, ``traces`` in ``TRACES``, ``logs`` in ``LOGS``.
+
+    ``flips`` (``FLIPS``) and ``contexts`` (``CONTEXTS``) are what they change for rows that were written before,
+    or in the same chunk; see ``agenttrace_core.query.amend``.
 
     ``ranges`` says which records went in; a chunk lies wholly at or above a watermark, or wholly
     below it. ``first_row`` and ``rows`` of ``traces`` are not set (0): rows are in order of
@@ -28,6 +31,8 @@ class LiveChunk:
     rows: pa.Table
     traces: pa.Table
     logs: pa.Table = field(default_factory=LOGS.empty_table)
+    flips: pa.Table = field(default_factory=FLIPS.empty_table)
+    contexts: pa.Table = field(default_factory=CONTEXTS.empty_table)
 
 
 @dataclass(frozen=True, slots=True)

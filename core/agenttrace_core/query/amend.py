@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from agenttrace_core.query.context import CONTEXT, OWN, hex_or_null, taken
-from agenttrace_core.query.tree import cut_circles, nearest, place_of, span_key, trace_key
+from agenttrace_core.query.tree import cut_circles, nearest, place_of, span_key, trace_key, trace_keys_of_rows
 from agenttrace_core.schema.arrays import Bools, Int64s, UInt64s, numbers, whole
 from agenttrace_core.schema.keys import mixed, words_of_hex
 from agenttrace_core.schema.tables import TRACES
@@ -106,7 +106,7 @@ class ContextMap:
 
     @classmethod
     def of(cls, contexts: pa.Table) -> ContextMap:
-        """Resolve rows of ``CONTEXTS``. Of several for one span an ended one counts, then the last."""
+        """Resolve rows of ``CONTEXTS``. Of several for one span an ended one counts, then one that is complete."""
         keys, told = _told(contexts.combine_chunks())
         trace, ref = trace_keys(told), numbers(told, "ref")
         named = np.where(ref == 0, -1, place_of(keys, span_key(trace, ref)))
@@ -126,8 +126,7 @@ class ContextMap:
         seeking = np.asarray(refs.is_valid())
         if seeking.any():
             heads = rows.select(["project", "trace_id"]).filter(pa.array(seeking))
-            ids = words_of_hex(whole(heads["trace_id"]), 16)
-            trace = trace_key(heads["project"], ids[:, 0], ids[:, 1])
+            trace = trace_keys_of_rows(heads)
             place[seeking] = place_of(self.keys, span_key(trace, words_of_hex(refs.drop_null(), 8)[:, 0]))
         return place
 
@@ -145,6 +144,21 @@ class ContextMap:
         return columns | {"context_ref": pc.if_else(found, ref, whole(rows["context_ref"]))}
 
 
+def with_traces_names(rows: pa.Table, sums: pa.Table) -> pa.Table:
+    """Return rows of one project in which session and user, where no ancestor says them, are those of the trace.
+
+    ``sums`` are all rows of ``TRACES`` of the project, one a trace.
+    """
+    if len(rows) == 0:
+        return rows
+    keys = trace_keys(sums)
+    order = np.argsort(keys)
+    place = place_of(keys[order], trace_keys_of_rows(rows))
+    trace = pa.array(order[place], mask=place < 0)
+    said = {f"context_{name}": whole(sums[name]).take(trace) for name in ("session_id", "user_id")}
+    return replaced(rows, **{name: pc.coalesce(whole(rows[name]), texts) for name, texts in said.items()})
+
+
 def of_traces(table: pa.Table, traces: UInt64s) -> pa.Table:
     """Return the rows of ``FLIPS`` or ``CONTEXTS`` that are of some traces, given by key."""
     return table.filter(pa.array(np.isin(trace_keys(table), traces))) if len(table) else table
@@ -158,7 +172,8 @@ def trace_keys(table: pa.Table) -> UInt64s:
 def _told(contexts: pa.Table) -> tuple[UInt64s, pa.Table]:
     """Return the keys of the spans, ascending, and the row that counts for each."""
     keys = span_key(trace_keys(contexts), numbers(contexts, "span"))
-    order = np.lexsort((np.asarray(whole(contexts["ended"])), keys))
+    is_complete = numbers(contexts, "ref") == 0
+    order = np.lexsort((is_complete, np.asarray(whole(contexts["ended"])), keys))
     ordered = keys[order]
     last = np.flatnonzero(np.append(ordered[1:] != ordered[:-1], [True][: len(order)]))
     seekers = np.diff(np.cumsum(numbers(contexts, "seekers").astype(np.int64)[order])[last], prepend=0)

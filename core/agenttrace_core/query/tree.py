@@ -40,8 +40,7 @@ class TreeKeys:
     @classmethod
     def of(cls, rows: pa.Table) -> TreeKeys:
         """Read them from rows with ``project``, ``trace_id``, ``span_id`` and ``parent_span_id``."""
-        ids = words_of_hex(whole(rows["trace_id"]), 16)
-        trace = trace_key(rows["project"], ids[:, 0], ids[:, 1])
+        trace = trace_keys_of_rows(rows)
         span = words_of_hex(whole(rows["span_id"]), 8)[:, 0]
         named = whole(rows["parent_span_id"])
         parent = np.zeros(len(rows), np.uint64)
@@ -52,6 +51,12 @@ class TreeKeys:
 def trace_key(project: pa.ChunkedArray | pa.Array, hi: UInt64s, lo: UInt64s) -> UInt64s:
     """Return the keys of traces that are given as numbers."""
     return mixed(text_hashes(project) ^ mixed(hi ^ mixed(lo ^ _SEED)))
+
+
+def trace_keys_of_rows(rows: pa.Table) -> UInt64s:
+    """Return the keys of the traces that rows with ``project`` and ``trace_id`` are of."""
+    ids = words_of_hex(whole(rows["trace_id"]), 16)
+    return trace_key(rows["project"], ids[:, 0], ids[:, 1])
 
 
 def span_key(trace: UInt64s, span_id: UInt64s) -> UInt64s:

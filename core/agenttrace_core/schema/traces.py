@@ -16,10 +16,11 @@ from agenttrace_core.schema.keys import words_of_hex
 from agenttrace_core.schema.tables import TRACES
 from agenttrace_core.schema.usage import Usage
 
-_SUMMED = [
+SUMMED_COLUMNS = (
     "parent_span_id", "name", "service", "duration_ns", "status", "session_id", "user_id",
     "input_tokens", "output_tokens", "cost_usd", "counted", "quality", "received_ns",
-]  # fmt: skip
+)  # fmt: skip
+"""What sums are made of, besides the columns of ``RowKeys``."""
 
 ADDED = ("spans", "errors", "input_tokens", "output_tokens", "cost_pico_usd", "unpriced", "running")
 """The columns of ``TRACES`` that add up, and are negative in corrections."""
@@ -85,7 +86,7 @@ def trace_sums(rows: pa.Table) -> pa.Table:
     """
     keys = RowKeys.of(rows)
     order = keys.order()
-    sums = sums_of_ordered(rows.select(_SUMMED).take(pa.array(order)), keys.take(order))
+    sums = sums_of_ordered(rows.select(SUMMED_COLUMNS).take(pa.array(order)), keys.take(order))
     zeros = pa.array(np.zeros(len(sums), np.uint32))
     return _with(sums, first_row=zeros, rows=zeros)
 

@@ -26,9 +26,10 @@ from agenttrace_core.query.settle import winners
 from agenttrace_core.schema.attribute_columns import common_keys
 from agenttrace_core.schema.files import SinkFactory, SpansFileWriter, memory_sink
 from agenttrace_core.schema.log_files import LogsFileWriter
+from agenttrace_core.services.absorber import Absorber
 from agenttrace_core.services.failpoint import Failpoint, no_failpoint
-from agenttrace_core.services.flush import EncodedFile, encoded_file, store_files
-from agenttrace_core.services.merge_input import LogInput, MergeInput, pieces
+from agenttrace_core.services.flush import EncodedFile, change_objects, encoded_file, store_files
+from agenttrace_core.services.merge_input import Changes, LogInput, MergeInput, pieces
 
 _log = logging.getLogger(__name__)
 
@@ -188,12 +189,16 @@ class CompactService:
     def _merged(self, inputs: Sequence[MergeInput], level: int) -> list[EncodedFile]:
         known = [source.attribute_keys for source in inputs if source.attribute_keys is not None]
         writer = SpansFileWriter(self._open_sink, attribute_keys=common_keys(known) if known else None, rollup=True)
-        for rows in _settled(inputs, self._config.piece_rows):
+        changes = Changes.of_all(inputs)
+        absorber = Absorber(changes.flips, changes.contexts, changes.taken_back)
+        for rows in _settled(inputs, self._config.piece_rows, absorber):
             writer.write(rows)
         if not writer.rows:
             return []
         spans = writer.finish()
-        return [encoded_file(uuid4(), FileKind.SPANS, level, spans.objects, spans.segments)]
+        flips = _unexpired(absorber.flips(), self._config.retention, time.time_ns())
+        objects = {**spans.objects, **change_objects(flips, absorber.contexts())}
+        return [encoded_file(uuid4(), FileKind.SPANS, level, objects, spans.segments)]
 
     async def _merge_logs(self, old: Sequence[SegmentFile], superseded: Sequence[Superseded]) -> list[EncodedFile]:
         del superseded  # log records have no versions
@@ -215,14 +220,28 @@ class CompactService:
         return [encoded_file(uuid4(), FileKind.LOGS, level, logs.objects, logs.segments)]
 
 
-def _settled(inputs: Sequence[MergeInput], piece_rows: int) -> Iterator[pa.Table]:
-    """Yield the inputs' rows in pieces that do not overlap, each span in the version that counts."""
+def _settled(inputs: Sequence[MergeInput], piece_rows: int, absorber: Absorber) -> Iterator[pa.Table]:
+    """Yield the inputs' rows in pieces that do not overlap, each span in the version that counts, as it is by now."""
     for counts in pieces([i.keys for i in inputs], piece_rows):
-        tables = [source.take(count) for source, count in zip(inputs, counts, strict=True) if count]
-        rows = pa.concat_tables(tables)
+        taken = [source.take(count) for source, count in zip(inputs, counts, strict=True) if count]
+        for piece in taken:
+            absorber.remove(piece.superseded)
+            absorber.leave(piece.expired)
+        rows = pa.concat_tables([piece.left for piece in taken])
         if len(rows):
             counting = winners(rows)
-            yield rows if counting.all() else rows.filter(pa.array(counting))
+            if not counting.all():
+                absorber.leave(rows.filter(pa.array(~counting)))
+                rows = rows.filter(pa.array(counting))
+            yield absorber.absorb(rows)
+
+
+def _unexpired(flips: pa.Table, retention: Retention, now_ns: int) -> pa.Table:
+    """Leave out flips of rows that expire by now, or have."""
+    if len(flips) == 0:
+        return flips
+    told = zip(flips["project"].to_pylist(), flips["window"].to_pylist(), strict=True)
+    return flips.filter(pa.array([not retention.is_over(project, window, now_ns) for project, window in told]))
 
 
 def _next_level(old: Sequence[SegmentFile]) -> int:

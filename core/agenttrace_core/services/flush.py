@@ -16,10 +16,10 @@ from agenttrace_core.normalise.rules import VERSION
 from agenttrace_core.ports.catalog import Advance, Commit, DeadLetter, SegmentCatalog
 from agenttrace_core.ports.storage import ObjectStorage
 from agenttrace_core.schema.arrays import Int64s
-from agenttrace_core.schema.files import PASSING_LEVEL, encode_spans_file, ipc_stream
+from agenttrace_core.schema.files import PASSING_LEVEL, encode_spans_file, ipc_file, ipc_stream
 from agenttrace_core.schema.log_files import encode_logs_file
-from agenttrace_core.schema.tables import LIGHT
 from agenttrace_core.schema.traces import negated, trace_sums
+from agenttrace_core.services.absorber import Absorber
 from agenttrace_core.services.live_group import LiveGroup, SealedRows
 
 
@@ -46,16 +46,24 @@ def encode_group(queue_id: UUID, group: LiveGroup, sealed: SealedRows, attempt: 
     files: list[EncodedFile] = []
     row_in_file = np.zeros(0, np.int64)
     if len(sealed.rows):
-        spans = encode_spans_file(sealed.rows, PASSING_LEVEL)
+        absorber = Absorber(sealed.flips, sealed.contexts)
+        absorber.leave(sealed.dead)
+        spans = encode_spans_file(absorber.absorb(sealed.rows), PASSING_LEVEL)
         row_in_file = np.argsort(spans.order)
         name = file_id(queue_id, ranges, FileKind.SPANS, VERSION, attempt)
-        files.append(encoded_file(name, FileKind.SPANS, 0, spans.objects, spans.segments))
+        objects = {**spans.objects, **change_objects(absorber.flips(), absorber.contexts())}
+        files.append(encoded_file(name, FileKind.SPANS, 0, objects, spans.segments))
     logs = group.log_rows()
     if len(logs):
         name = file_id(queue_id, ranges, FileKind.LOGS, VERSION, attempt)
         records = encode_logs_file(logs)
         files.append(encoded_file(name, FileKind.LOGS, 0, records.objects, records.segments))
     return EncodedGroup(files, sealed, row_in_file)
+
+
+def change_objects(flips: pa.Table, contexts: pa.Table) -> dict[str, pa.Buffer]:
+    """Encode what a file says of rows written before, as far as it says anything."""
+    return {name: ipc_file(table) for name, table in (("flips", flips), ("contexts", contexts)) if len(table)}
 
 
 def encoded_file(
@@ -72,6 +80,8 @@ def encoded_file(
         "attributes": "parquet",
         "traces": "arrow",
         "rollup": "arrow",
+        "flips": "arrow",
+        "contexts": "arrow",
         "records": "parquet",
         "scores": "parquet",
     }
@@ -130,13 +140,16 @@ def commit_of(queue_id: UUID, group: LiveGroup, encoded: EncodedGroup, letters: 
 def _died_late(group: LiveGroup, encoded: EncodedGroup) -> list[Superseded]:
     if not group.late_dead:
         return []
-    sealed = np.concatenate([encoded.sealed.place[chunk][sorted(rows)] for chunk, rows in group.late_dead.items()])
-    light = encoded.sealed.rows.select(LIGHT.names).take(pa.array(sealed))
+    sealed = np.concatenate([encoded.sealed.place[chunk][rows] for chunk, rows, _ in group.late_dead])
+    light = pa.concat_tables([light for *_, light in group.late_dead])
     return superseded_rows(encoded.files[0].file.id, light, encoded.row_in_file[sealed])
 
 
 def superseded_rows(name: UUID, light: pa.Table, rows: Int64s) -> list[Superseded]:
-    """Describe rows of one file that no longer count, given their light rows and numbers: one item a project."""
+    """Describe rows of one file that no longer count: one item a project.
+
+    ``light`` is what they are by now (``SUMMED_COLUMNS`` and those of ``RowKeys``), ``rows`` their numbers.
+    """
     projects = np.array(light["project"].to_pylist(), object)
     found: list[Superseded] = []
     for project in dict.fromkeys(projects):

@@ -10,6 +10,7 @@ back, and remembered anew (``recall``); of a trace never seen nothing is to be k
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
@@ -30,6 +31,7 @@ from agenttrace_core.query.tree import (
     place_of,
     span_id_of,
     span_key,
+    trace_keys_of_rows,
 )
 from agenttrace_core.schema.arrays import Bools, Int64s, UInt64s, numbers, whole
 from agenttrace_core.schema.keys import words_of_hex
@@ -52,6 +54,8 @@ _AGE = np.uint16(1 << 8)
 _LASTING_AGE = 8
 
 _FORGOTTEN = -2
+_FOR_GOOD = 1 << 24
+"""More seekers than there will ever be: what is said to them is kept for good."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,8 +103,10 @@ class Lineage:
         found, records = self._traces.get(traces)
         return (found & (self._spans.generation - records["since"] > 1))[inverse]
 
-    def recall(self, rows: pa.Table, lost: pa.Table) -> None:
+    def recall(self, project: str, traces: Collection[str], rows: pa.Table, lost: pa.Table, *, forgotten: bool) -> None:
         """Remember all rows of some traces anew: those that count, and ``lost`` ones, which other versions replaced.
+
+        ``forgotten`` says that they had been; else what is known of who refers to whom is kept.
 
         Both hold ``RECALL_COLUMNS``; ``context_ref`` is as it is by now.
         """
@@ -122,8 +128,13 @@ class Lineage:
             marked = np.zeros(len(records), np.bool_)
             marked[forest.node[up]] = True
             records["bits"][above(parent, marked)] |= below
-        self._count_seekers(records, rows, keys)
-        self._note(np.unique(np.concatenate([keys.trace, lost_keys.trace])), self._spans.generation)
+        if forgotten:
+            _guess_seekers(records, rows, keys)
+        else:
+            _, known = self._spans.get(records["key"])
+            records["seekers"] = known["seekers"]
+            records["bits"] |= known["bits"] & _TOLD
+        self._note(trace_keys_of_rows(_heads(project, traces)), self._spans.generation)
         self._put(records)
 
     def place(self, rows: pa.Table, keys: TreeKeys) -> Placed:
@@ -166,19 +177,6 @@ class Lineage:
         """Of rows that share an id the least names count, as in ``contexts_of``."""
         own = [node_codes(whole(rows[name]), forest) for name in OWN]
         return self._names.of_codes([[None, *texts.to_pylist()] for texts, _ in own], [codes + 1 for _, codes in own])
-
-    def _count_seekers(self, records: Records, rows: pa.Table, keys: TreeKeys) -> None:
-        refs = whole(rows["context_ref"])
-        if refs.null_count == len(refs):
-            return
-        trace = keys.trace[np.asarray(refs.is_valid())]
-        sought, counts = np.unique(span_key(trace, words_of_hex(refs.drop_null(), 8)[:, 0]), return_counts=True)
-        order = np.argsort(records["key"])
-        place = place_of(records["key"][order], sought)
-        found = order[place[place >= 0]]
-        records["seekers"][found] = counts[place >= 0]
-        is_present = (records["bits"][found] & _PRESENT) != 0
-        records["bits"][found[is_present]] |= _TOLD
 
     def _put(self, records: Records) -> None:
         self._spans.put(records)
@@ -284,7 +282,8 @@ class _Owners:
         seekers = np.bincount(self._ref[node][self._ref[node] >= 0], minlength=count)
         is_new = np.zeros(count, np.bool_)
         is_new[node] = True
-        tells = is_new & ((records["seekers"] > 0) | ((before & _TOLD) != 0))
+        # What ran when it was told may say something else now that it has ended.
+        tells = is_new & ((records["seekers"] > 0) | ((before & (_TOLD | _OPEN)) == _TOLD | _OPEN))
         fresh = tells | ((seekers > 0) & ((bits & (_PRESENT | _TOLD)) == _PRESENT))
         tells = fresh.copy()
         while fresh.any():
@@ -335,13 +334,15 @@ def _bits(rows: pa.Table, carried: Carried) -> Any:
 
 def _counts(bits: Any) -> Bools:
     hindering = np.where((bits & _INFERENCE) != 0, bits & _BELOW_INFERENCE, bits & _BELOW)
-    return ((bits & (_PRESENT | _MAY_COUNT)) == _PRESENT | _MAY_COUNT) & (hindering == 0)
+    counts: Bools = ((bits & (_PRESENT | _MAY_COUNT)) == _PRESENT | _MAY_COUNT) & (hindering == 0)
+    return counts
 
 
 def _parents_of(records: Records, known: UInt64s) -> UInt64s:
     """Return the parents of those present that are not known yet."""
-    parents = np.unique(records["parent"][(records["bits"] & _PRESENT) != 0])
-    return parents[(parents != 0) & (place_of(known, parents) < 0)]
+    parents: UInt64s = np.unique(records["parent"][(records["bits"] & _PRESENT) != 0])
+    unknown: UInt64s = parents[(parents != 0) & (place_of(known, parents) < 0)]
+    return unknown
 
 
 def _is_lasting(records: Records) -> Bools:
@@ -349,6 +350,20 @@ def _is_lasting(records: Records) -> Bools:
     records["bits"] += _AGE
     lasting: Bools = ((records["bits"] & _PRESENT) == 0) & (records["bits"] < _AGE * _LASTING_AGE)
     return lasting
+
+
+def _heads(project: str, traces: Collection[str]) -> pa.Table:
+    ids = pa.array(list(traces), pa.string())
+    return pa.table({"project": pa.repeat(pa.scalar(project, pa.string()), len(ids)), "trace_id": ids})
+
+
+def _guess_seekers(records: Records, rows: pa.Table, keys: TreeKeys) -> None:
+    """Take those that are referred to for such as always will be: rows that were superseded refer to them, too."""
+    refs = whole(rows["context_ref"])
+    trace = keys.trace[np.asarray(refs.is_valid())]
+    sought = np.isin(records["key"], span_key(trace, words_of_hex(refs.drop_null(), 8)[:, 0]))
+    records["seekers"][sought] = _FOR_GOOD
+    records["bits"][sought & ((records["bits"] & _PRESENT) != 0)] |= _TOLD
 
 
 def _beyond(count: int, place: Int64s) -> Int64s:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -12,17 +12,24 @@ import pyarrow as pa
 from agenttrace_core.model.segment import OffsetRange, Superseded
 from agenttrace_core.ports.live import LiveChunk
 from agenttrace_core.schema.arrays import Int64s
-from agenttrace_core.schema.tables import LIGHT, LOGS, ROWS
+from agenttrace_core.schema.tables import CONTEXTS, FLIPS, LIGHT, LOGS, ROWS
 from agenttrace_core.schema.traces import negated, trace_sums
 from agenttrace_core.services.tail import Batch, Letter
 
 
 @dataclass(frozen=True, slots=True)
 class SealedRows:
-    """The rows of a group that go into a file, in order of arrival; ``place`` says, by chunk, where its rows are."""
+    """What of a group goes into a file.
+
+    ``rows`` are in order of arrival; ``place`` says, by chunk, where its rows are. ``flips`` and ``contexts``
+    are of all chunks; ``dead`` are the light rows that stay behind.
+    """
 
     rows: pa.Table
     place: Mapping[str, Int64s]
+    flips: pa.Table
+    contexts: pa.Table
+    dead: pa.Table
 
 
 @dataclass(slots=True)
@@ -31,12 +38,14 @@ class LiveGroup:
 
     ``suspects`` are the traces, by project, of which a row of this group may have replaced a row of
     a file; ``superseded`` are the rows of files that it did replace. ``late_dead`` are rows that
-    died after the group was handed to the flush; they go into the file, and are superseded there.
+    died after the group was handed to the flush, with their chunk, their numbers in it, and what they were
+    by then; they go into the file, and are superseded there. ``flips`` are such as no chunk has yet.
     """
 
     chunks: dict[str, LiveChunk] = field(default_factory=dict)
     dead: dict[str, set[int]] = field(default_factory=dict)
-    late_dead: dict[str, set[int]] = field(default_factory=dict)
+    late_dead: list[tuple[str, Int64s, pa.Table]] = field(default_factory=list)
+    flips: list[pa.Table] = field(default_factory=list)
     sealed: bool = False
     suspects: dict[str, set[str]] = field(default_factory=dict)
     superseded: list[Superseded] = field(default_factory=list)
@@ -61,18 +70,19 @@ class LiveGroup:
         self.chunks[chunk.id] = chunk
         self.raw_bytes += chunk.rows["span"].nbytes + chunk.logs["record"].nbytes
 
-    def kill(self, chunk_id: str, rows: Iterable[int]) -> None:
-        """Mark rows of a chunk as replaced, and take what they added out of the chunk's sums."""
+    def kill(self, chunk_id: str, rows: Int64s, light: pa.Table) -> None:
+        """Mark rows of a chunk as replaced, and take back of its sums what they count for by now (``light``)."""
         chunk = self.chunks[chunk_id]
-        dead = self.dead.setdefault(chunk_id, set())
-        fresh = sorted(set(rows) - dead)
-        if not fresh:
-            return
-        dead.update(fresh)
+        self.dead.setdefault(chunk_id, set()).update(rows.tolist())
         if self.sealed:
-            self.late_dead.setdefault(chunk_id, set()).update(fresh)
-        taken_back = negated(trace_sums(chunk.rows.select(LIGHT.names).take(pa.array(fresh))))
-        self.chunks[chunk_id] = replace(chunk, traces=pa.concat_tables([chunk.traces, taken_back]))
+            self.late_dead.append((chunk_id, rows, light))
+        traces = pa.concat_tables([chunk.traces, negated(trace_sums(light))])
+        self.chunks[chunk_id] = replace(chunk, traces=traces)
+
+    def take_flips(self) -> pa.Table:
+        """Return the flips that no chunk has, to be put into one."""
+        flips, self.flips = self.flips, []
+        return pa.concat_tables([FLIPS.empty_table(), *flips])
 
     def replace_chunks(self, mapped: Mapping[str, LiveChunk]) -> None:
         """Let go of our own copies of tables that readers now share with us."""
@@ -82,7 +92,7 @@ class LiveGroup:
     def seal(self) -> SealedRows:
         """Return the rows that go into the file; what dies from now on is ``late_dead``."""
         self.sealed = True
-        tables: list[pa.Table] = []
+        tables, dead = [ROWS.empty_table()], [LIGHT.empty_table()]
         place: dict[str, Int64s] = {}
         base = 0
         for chunk in self.chunks.values():
@@ -91,7 +101,12 @@ class LiveGroup:
             place[chunk.id] = base + np.cumsum(alive) - 1
             base += int(alive.sum())
             tables.append(chunk.rows if alive.all() else chunk.rows.filter(pa.array(alive)))
-        return SealedRows(pa.concat_tables(tables) if tables else ROWS.empty_table(), place)
+            if not alive.all():
+                dead.append(chunk.rows.select(LIGHT.names).filter(pa.array(~alive)))
+        chunks = self.chunks.values()
+        flips = pa.concat_tables([self.take_flips(), *(chunk.flips for chunk in chunks)])
+        contexts = pa.concat_tables([CONTEXTS.empty_table(), *(chunk.contexts for chunk in chunks)])
+        return SealedRows(pa.concat_tables(tables), place, flips, contexts, pa.concat_tables(dead))
 
     def log_rows(self) -> pa.Table:
         """Return the log records of all chunks."""

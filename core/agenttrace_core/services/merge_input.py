@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,7 +14,8 @@ from agenttrace_core.model.segment import Segment, SegmentFile, Superseded
 from agenttrace_core.ports.storage import ObjectStorage
 from agenttrace_core.schema.arrays import Int64s, UInt64s
 from agenttrace_core.schema.attribute_columns import read_attribute_keys
-from agenttrace_core.schema.tables import LOGS, ROWS
+from agenttrace_core.schema.files import read_ipc_stream
+from agenttrace_core.schema.tables import CONTEXTS, FLIPS, LOGS, ROWS, TRACES
 from agenttrace_core.services.sources import open_source
 
 
@@ -41,21 +42,49 @@ class TraceKeys:
         )
 
 
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """Rows of an input in the schema ``ROWS``: those left, those that were superseded, and those that expired."""
+
+    left: pa.Table
+    superseded: pa.Table
+    expired: pa.Table
+
+
+@dataclass(frozen=True, slots=True)
+class Changes:
+    """What a file says of rows of others, and what was taken back of its own; see ``services.absorber``."""
+
+    flips: pa.Table
+    contexts: pa.Table
+    taken_back: pa.Table
+
+    @classmethod
+    def of_all(cls, inputs: Sequence[MergeInput]) -> Changes:
+        """Join those of several inputs."""
+        changes = [source.changes for source in inputs]
+        return cls(*(pa.concat_tables([getattr(c, name) for c in changes]) for name in cls.__slots__))
+
+
 class MergeInput:
-    """Reads a file's light and payload objects side by side, from the first row to the last."""
+    """Reads a file's light and payload objects side by side, from the first row to the last.
+
+    ``superseded`` and ``expired`` are numbers of rows, ascending, that are to be left out.
+    """
 
     def __init__(
         self,
         keys: TraceKeys,
-        light: pa.NativeFile,
-        payload: pa.NativeFile,
-        gone: Int64s,
-        attributes: pa.NativeFile | None = None,
+        sources: Mapping[str, pa.NativeFile],
+        superseded: Int64s,
+        expired: Int64s,
+        taken_back: pa.Table,
     ) -> None:
         self.keys = keys
-        self.attribute_keys = None if attributes is None else read_attribute_keys(attributes)
-        self._parts = [RowStream(light), RowStream(payload)]
-        self._gone = gone
+        self.attribute_keys = read_attribute_keys(sources["attributes"]) if "attributes" in sources else None
+        self.changes = Changes(_ipc(sources, "flips", FLIPS), _ipc(sources, "contexts", CONTEXTS), taken_back)
+        self._parts = [RowStream(sources["light"]), RowStream(sources["payload"])]
+        self._superseded, self._expired = superseded, expired
         self._next = 0
 
     @classmethod
@@ -71,19 +100,35 @@ class MergeInput:
         sources = {
             part: await open_source(storage, stored.key) for part, stored in file.objects.items() if part != "rollup"
         }
-        runs = [np.array(s.rows, np.int64) for s in superseded if s.file_id == file.id]
-        runs += [np.arange(s.first_row, s.first_row + s.rows) for s in expired]
-        gone = np.unique(np.concatenate(runs)) if runs else np.zeros(0, np.int64)
-        traces = pa.ipc.open_file(sources["traces"]).read_all()
-        keys = TraceKeys.of(file, traces)
-        return cls(keys, sources["light"], sources["payload"], gone, sources.get("attributes"))
+        own = [s for s in superseded if s.file_id == file.id]
+        rows = _numbers([np.array(s.rows, np.int64) for s in own])
+        taken_back = pa.concat_tables([TRACES.empty_table(), *(read_ipc_stream(s.traces_ipc) for s in own)])
+        old = _numbers([np.arange(s.first_row, s.first_row + s.rows) for s in expired])
+        keys = TraceKeys.of(file, pa.ipc.open_file(sources["traces"]).read_all())
+        return cls(keys, sources, rows, np.setdiff1d(old, rows), taken_back)
 
-    def take(self, count: int) -> pa.Table:
-        """Return what is left of the next ``count`` rows, in the schema ``ROWS``."""
+    def take(self, count: int) -> Taken:
+        """Return the next ``count`` rows, apart."""
         light, payload = (part.take(count) for part in self._parts)
         first, self._next = self._next, self._next + count
         rows = pa.table([*light.columns, *_shared(payload)], schema=ROWS)
-        return _left(rows, self._gone, first)
+        superseded, expired = (_within(gone, first, count) for gone in (self._superseded, self._expired))
+        left = _left(rows, np.concatenate([superseded, expired]) + first, first)
+        return Taken(left, rows.take(pa.array(superseded)), rows.take(pa.array(expired)))
+
+
+def _numbers(runs: Sequence[Int64s]) -> Int64s:
+    return np.unique(np.concatenate(runs)) if runs else np.zeros(0, np.int64)
+
+
+def _within(numbers: Int64s, first: int, count: int) -> Int64s:
+    """Return those of ascending numbers that are within a piece, counted from its first."""
+    start, stop = np.searchsorted(numbers, [first, first + count])
+    return numbers[start:stop] - first
+
+
+def _ipc(sources: Mapping[str, pa.NativeFile], name: str, schema: pa.Schema) -> pa.Table:
+    return pa.ipc.open_file(sources[name]).read_all() if name in sources else schema.empty_table()
 
 
 class LogInput:

@@ -30,11 +30,12 @@ from agenttrace_core.ports.live import LiveChunk, LiveState, LiveTable
 from agenttrace_core.ports.metrics import Meter, NoMeter
 from agenttrace_core.ports.queue import SpanQueue
 from agenttrace_core.ports.storage import ObjectStorage
-from agenttrace_core.query.settle import winners
+from agenttrace_core.query.flips import FLIPPING_COLUMNS, flips_of
+from agenttrace_core.query.settle import SETTLE_COLUMNS, winners
+from agenttrace_core.query.tree import TreeKeys, trace_keys_of_rows
 from agenttrace_core.schema.arrays import UInt64s
 from agenttrace_core.schema.keys import identity_hashes
-from agenttrace_core.schema.tables import LIGHT
-from agenttrace_core.schema.traces import trace_sums
+from agenttrace_core.schema.traces import SUMMED_COLUMNS, trace_sums
 from agenttrace_core.services.failpoint import Failpoint, no_failpoint
 from agenttrace_core.services.flush import (
     EncodedGroup,
@@ -44,9 +45,10 @@ from agenttrace_core.services.flush import (
     store_letters,
     superseded_rows,
 )  # fmt: skip
+from agenttrace_core.services.lineage import RECALL_COLUMNS, Lineage
 from agenttrace_core.services.live_group import LiveGroup, SealedRows
 from agenttrace_core.services.memory_of_writes import BodyMemory, IdentityFilter
-from agenttrace_core.services.recent import recent_identities
+from agenttrace_core.services.recent import recent_rows
 from agenttrace_core.services.tail import Batch, Tail, check_queue, decode
 
 _log = logging.getLogger(__name__)
@@ -54,6 +56,10 @@ _log = logging.getLogger(__name__)
 _POLL_S = 0.01
 _RETRY_S = 1.0
 _ATTEMPTS = 5
+
+_SETTLING_COLUMNS = tuple(
+    dict.fromkeys(("trace_id", *SETTLE_COLUMNS, *SUMMED_COLUMNS, *FLIPPING_COLUMNS, *RECALL_COLUMNS))
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +75,8 @@ class WriteConfig:
         dedupe_spans: how many of the newest spans are remembered, to find later versions of them at once.
         dedupe_reload_spans: how many of those are read back from files at start.
         dedupe_bodies: how many of the newest requests are remembered, to drop those that are sent again.
+        tree_slots: room for spans whose place in their trace's tree is remembered, a power of two: about as many
+            of the newest, at 52 bytes each.
     """
 
     flush_bytes: int = 64 << 20
@@ -78,6 +86,7 @@ class WriteConfig:
     dedupe_spans: int = 4_000_000
     dedupe_reload_spans: int = 1_000_000
     dedupe_bodies: int = 100_000
+    tree_slots: int = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +137,7 @@ class WriteService:
         self._chunk_number = 0
         self._bodies = BodyMemory(self._config.dedupe_bodies)
         self._seen = IdentityFilter(self._config.dedupe_spans)
+        self._lineage = Lineage(self._config.tree_slots)
         self._current = LiveGroup()
         # At most two: one that is being stored, and one that is encoded meanwhile.
         self._sealed: list[LiveGroup] = []
@@ -154,10 +164,14 @@ class WriteService:
         await self._start()
         if on_ready is not None:
             await on_ready()
-        await recent_identities(self._snapshot, self._storage, self._config.dedupe_reload_spans, self._seen.add)
+        await recent_rows(self._snapshot, self._storage, self._config.dedupe_reload_spans, self._note_seen)
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(self._read_on)
             tasks.start_soon(self._flush_on)
+
+    def _note_seen(self, rows: pa.Table) -> None:
+        self._seen.add(identity_hashes(rows))
+        self._lineage.seen(trace_keys_of_rows(rows))
 
     def drain(self) -> None:
         """Ask ``run`` to write what is in the queue now, and return."""
@@ -187,9 +201,10 @@ class WriteService:
                 continue
             batch = await to_thread.run_sync(decode, read, self._bodies, self._pricing)
             hashes = await to_thread.run_sync(identity_hashes, batch.rows)
+            keys = await to_thread.run_sync(TreeKeys.of, batch.rows)
             async with self._changing:
                 await self._follow_catalog()
-                await self._admit(batch, hashes)
+                await self._admit(batch, hashes, keys)
             self._tell(batch, time.monotonic() - started)
             if sum(len(r.body) for r in read.records) < self._config.chunk_bytes // 2 and not self._draining:
                 await anyio.sleep(max(0.0, started + self._config.chunk_interval_s - time.monotonic()))
@@ -199,41 +214,63 @@ class WriteService:
         while self._current.raw_bytes >= self._config.flush_bytes:
             await self._has_room.wait()
 
-    async def _admit(self, batch: Batch, hashes: UInt64s) -> None:
+    async def _admit(self, batch: Batch, hashes: UInt64s, keys: TreeKeys) -> None:
         group = self._current
         group.absorb(batch)
         self._bodies.add(batch.bodies)
         if len(batch.rows) or len(batch.logs):
+            await self._recall(_traces_of(batch.rows, self._lineage.forgotten(keys)))
+            placed = await to_thread.run_sync(self._lineage.place, batch.rows, keys)
             self._chunk_number += 1
-            sums = await to_thread.run_sync(trace_sums, batch.rows)
+            sums = await to_thread.run_sync(trace_sums, placed.rows)
             name = f"{self._epoch[:8]}-{self._chunk_number}"
-            group.add_chunk(LiveChunk(name, batch.ranges, batch.rows, sums, batch.logs))
+            chunk = LiveChunk(name, batch.ranges, placed.rows, sums, batch.logs, group.take_flips(), placed.contexts)
+            group.add_chunk(chunk)
             repeated = self._seen.suspects(hashes) | _repeated_within(hashes)
             self._seen.add(hashes)
-            if repeated.any():
-                suspects = _traces_of(batch.rows, repeated)
-                for project, traces in suspects.items():
-                    group.suspects.setdefault(project, set()).update(traces)
-                await self._settle(group, suspects)
+            for project, traces in _traces_of(batch.rows, repeated).items():
+                group.suspects.setdefault(project, set()).update(traces)
+            await self._settle(group, _traces_of(batch.rows, repeated | placed.suspects))
+            if group.flips:
+                flips = pa.concat_tables([chunk.flips, group.take_flips()])
+                group.chunks[name] = replace(group.chunks[name], flips=flips)
         self._admitted |= {r.partition: r.next for r in batch.ranges}
         await self._publish()
 
     async def _settle(self, group: LiveGroup, suspects: Mapping[str, set[str]]) -> None:
-        """Find, in the traces of ``group``'s suspects, the rows that another version replaces, and mark them."""
+        """Look at the traces of ``group``'s suspects whole: find rows to be replaced or flipped, and mark them."""
         view = View(self._snapshot, self._state())
         for project, traces in suspects.items():
-            rows = await self._index.versions(view, project, sorted(traces))
-            lost = rows.filter(pa.array(~winners(rows)))
+            rows, lost = await self._versions(view, project, traces)
             sources = np.array(lost["source"].to_pylist(), object)
             numbers = lost["row"].to_numpy()
             for source in dict.fromkeys(sources):
                 mine = sources == source
                 owner = self._owner(source)
+                light = lost.filter(pa.array(mine))
                 if owner is not None:
-                    owner.kill(source, numbers[mine].tolist())
+                    owner.kill(source, numbers[mine], light)
                 else:
-                    light = lost.select(LIGHT.names).filter(pa.array(mine))
                     group.superseded += superseded_rows(UUID(source), light, numbers[mine])
+            flips = await to_thread.run_sync(flips_of, rows)
+            if len(flips):
+                self._current.flips.append(flips)
+                self._meter.count("flipped_rows_total", len(flips))
+            await to_thread.run_sync(partial(self._lineage.recall, project, traces, rows, lost, forgotten=False))
+
+    async def _recall(self, forgotten: Mapping[str, set[str]]) -> None:
+        """Read back traces that were begun too long ago, or by a writer before us."""
+        view = View(self._snapshot, self._state())
+        for project, traces in forgotten.items():
+            rows, lost = await self._versions(view, project, traces)
+            await to_thread.run_sync(partial(self._lineage.recall, project, traces, rows, lost, forgotten=True))
+            self._meter.count("recalled_traces_total", len(traces))
+
+    async def _versions(self, view: View, project: str, traces: set[str]) -> tuple[pa.Table, pa.Table]:
+        """Return the rows of some traces that count, and those that do not, as they are by now."""
+        rows = await self._index.versions(view, project, sorted(traces), columns=_SETTLING_COLUMNS)
+        wins = await to_thread.run_sync(winners, rows)
+        return rows.filter(pa.array(wins)), rows.filter(pa.array(~wins))
 
     def _owner(self, chunk_id: str) -> LiveGroup | None:
         return next((g for g in (*self._sealed, self._current) if chunk_id in g.chunks), None)
@@ -379,6 +416,8 @@ def _repeated_within(hashes: UInt64s) -> np.ndarray[tuple[int], np.dtype[np.bool
 
 def _traces_of(rows: pa.Table, which: np.ndarray[tuple[int], np.dtype[np.bool_]]) -> dict[str, set[str]]:
     found: dict[str, set[str]] = {}
+    if not which.any():
+        return found
     some = rows.select(["project", "trace_id"]).filter(pa.array(which))
     for project, trace in zip(some["project"].to_pylist(), some["trace_id"].to_pylist(), strict=True):
         found.setdefault(project, set()).add(trace)

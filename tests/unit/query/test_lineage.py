@@ -56,11 +56,11 @@ class Written:
 
     def write(self, batch: pa.Table) -> None:
         keys = TreeKeys.of(batch)
-        self._recall(batch.filter(pa.array(self._lineage.forgotten(keys))))
+        self._recall(batch.filter(pa.array(self._lineage.forgotten(keys))), forgotten=True)
         placed = self._lineage.place(batch, keys)
         self._parts.append(Part(placed.rows, FLIPS.empty_table(), placed.contexts))
         if placed.suspects.any():
-            known = self._recall(batch.filter(pa.array(placed.suspects)))
+            known = self._recall(batch.filter(pa.array(placed.suspects)), forgotten=False)
             self._parts[-1].flips = flips_of(known)
 
     def merge(self, some: set[int]) -> None:
@@ -94,15 +94,15 @@ class Written:
         empty = {"rows": ROWS, "flips": FLIPS, "contexts": CONTEXTS}[name].empty_table()
         return pa.concat_tables([empty, *(getattr(part, name) for part in self._parts)])
 
-    def _recall(self, some: pa.Table) -> pa.Table:
+    def _recall(self, some: pa.Table, *, forgotten: bool) -> pa.Table:
         rows = self.now()
         rows = rows.filter(pc.is_in(rows["trace_id"], value_set=pa.array(some["trace_id"].to_pylist(), pa.string())))
         wins = pa.array(winners(rows))
         kept, lost = rows.filter(wins), rows.filter(pc.invert(wins))
         for n, arrival in enumerate(_arrivals(lost)):
             self._superseded[arrival] = negated(trace_sums(lost.slice(n, 1)))
-        if len(rows):
-            self._lineage.recall(kept, lost)
+        if len(some):
+            self._lineage.recall("default", set(some["trace_id"].to_pylist()), kept, lost, forgotten=forgotten)
         return kept
 
 
