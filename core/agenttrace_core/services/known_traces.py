@@ -87,7 +87,7 @@ class KnownTraces:
         if len(found) == 0:
             raise NotFoundError(f"no span {span_id} in trace {trace_id}{behind(seen.lag)}")
         rows = rows.take(pa.array(found))
-        if kept.located is not seen.view:
+        if kept.located != _moment(seen.view):
             moved = await settled_rows(self._index, seen, project, trace_id, SETTLE_COLUMNS)
             for name in LOCATION.names:
                 place = rows.schema.get_field_index(name)
@@ -105,17 +105,19 @@ class KnownTraces:
             told = await self._told(seen.view, rows.slice(row, 1), error)
             known = replace(known, detail=replace(known.detail, error=told))
         sums = [] if len(rows) <= _SMALL_ROWS else await self._sums(seen, project, trace_id)
-        kept = _Kept(seen.view, seen.view, sums, known)
+        moment = _moment(seen.view)
+        kept = _Kept(moment, moment, sums, known)
         self._recent.put(project, trace_id, kept)
         return kept
 
     async def _is_as_it_was(self, kept: _Kept, seen: Seen, project: str, trace_id: str) -> bool:
         """Say whether nothing has come of a trace since it was read, which its sums tell at little cost."""
-        if kept.view is seen.view:
+        moment = _moment(seen.view)
+        if kept.moment == moment:
             return True
         if not kept.sums or kept.sums != await self._sums(seen, project, trace_id):
             return False
-        kept.view = seen.view
+        kept.moment = moment
         return True
 
     async def _sums(self, seen: Seen, project: str, trace_id: str) -> list[dict[str, Any]]:
@@ -129,15 +131,24 @@ class KnownTraces:
         return replace(error, type=error.type or told.get("type"), message=error.message or told.get("message"))
 
 
+_Moment = tuple[object, ...]
+
+
+def _moment(view: View) -> _Moment:
+    """Tell views apart without keeping one, which would keep its live chunks, too."""
+    live = view.live
+    return view.snapshot.version, tuple(chunk.id for chunk in live.chunks), tuple(sorted(live.tail.items()))
+
+
 @dataclass(slots=True)
 class _Kept:
-    """A trace as of ``view``, its rows where they were in ``located``.
+    """A trace as of ``moment``, its rows where they were in ``located``.
 
     ``sums`` are its row of the ledger; of a small one, which is soon read again, there are none.
     """
 
-    view: View
-    located: View
+    moment: _Moment
+    located: _Moment
     sums: list[dict[str, Any]]
     known: Known
 
