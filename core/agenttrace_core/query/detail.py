@@ -9,7 +9,7 @@ import pyarrow.compute as pc
 from agenttrace_core.model.trace_detail import MissingParent, PathStep, ServiceSkew, TraceDetail, TraceError
 from agenttrace_core.query.critical import critical_path
 from agenttrace_core.query.shape import TraceShape
-from agenttrace_core.schema.arrays import Int64s, whole
+from agenttrace_core.schema.arrays import Bools, Int64s, whole
 
 MOST_NAMES = 100
 """So many agents, models or other names are told at most, and so many spans on the critical path."""
@@ -53,8 +53,8 @@ def detail_of(rows: pa.Table, shape: TraceShape, skew: Int64s) -> TraceDetail:
 def explaining_error(rows: pa.Table, shape: TraceShape) -> int | None:
     """Return the row of the first error that explains the failure; None if no span has failed.
 
-    Of the errors that no other lies below, those count that came highest through spans that failed too,
-    and of these the earliest: a later one is most often a retry of it, or a consequence.
+    Of the errors that no other lies below, those count that nobody got over by trying again; of these, those that
+    came highest through spans that failed too; and of these the earliest, which the others followed from.
     """
     failed = np.asarray(pc.equal(whole(rows["status"]), _ERROR))
     if not failed.any():
@@ -64,7 +64,27 @@ def explaining_error(rows: pa.Table, shape: TraceShape) -> int | None:
     has_failed_child[below[below >= 0]] = True
     origins = np.flatnonzero(failed & ~has_failed_child)
     height = shape.depth[shape.tops(failed)[origins]]
-    return int(origins[np.lexsort((origins, height))[0]])
+    mended = _mended(rows, shape, failed)[origins]
+    return int(origins[np.lexsort((origins, height, mended))[0]])
+
+
+def _mended(rows: pa.Table, shape: TraceShape, failed: Bools) -> Bools:
+    """Mark the failed spans that were tried again with success, or whose failed ancestors were.
+
+    A later span of the same name right below the same parent, which has not failed, is such a trial.
+    """
+    names = whole(rows["name"].combine_chunks()).dictionary_encode()
+    task = shape.parent * len(names.dictionary) + names.indices.to_numpy()
+    _, task = np.unique(task, return_inverse=True)
+    last_success = np.full(len(task), -1, np.int64)
+    succeeded = np.flatnonzero(~failed)
+    last_success[task[succeeded]] = succeeded  # of several the last is written last
+    mended: Bools = failed & (last_success[task] > np.arange(len(task)))
+    jump = shape.above(failed)
+    for _ in range(len(jump).bit_length()):
+        mended = mended | mended[jump]
+        jump = jump[jump]
+    return mended
 
 
 def _error(rows: pa.Table, shape: TraceShape, row: int) -> TraceError:

@@ -66,11 +66,15 @@ class TraceShape:
 
     def tops(self, marked: Bools) -> Int64s:
         """Return, for each marked row, the highest that is reached over marked rows alone; for others themselves."""
-        rises = marked & (self.parent >= 0) & marked[self.parent]
-        jump = np.where(rises, self.parent, np.arange(len(self.parent)))
+        jump = self.above(marked)
         for _ in range(len(jump).bit_length()):
             jump = jump[jump]
         return jump
+
+    def above(self, marked: Bools) -> Int64s:
+        """Return, for each marked row whose parent is marked, that parent; for others themselves."""
+        rises = marked & (self.parent >= 0) & marked[self.parent]
+        return np.where(rises, self.parent, np.arange(len(self.parent)))
 
 
 def walk(parent: Int64s) -> tuple[Int64s, Int64s]:

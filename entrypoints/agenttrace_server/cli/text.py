@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import unicodedata
+from decimal import Decimal
 
 _MARKS = {"\n": "⏎", "\r": "␍", "\t": " "}
 _ELLIPSIS = "…"
@@ -50,3 +51,27 @@ def duration(nanoseconds: int | None) -> str:
 def count(number: int | None) -> str:
     """Return a whole number with its thousands apart; empty if there is none."""
     return f"{number:,}" if number else ""
+
+
+def amount(number: float | None) -> str:
+    """Return a number in few characters: ``"12,345"``, ``"1.23M"``; empty if there is none."""
+    if not number:
+        return ""
+    size = abs(number)
+    if size < 1_000_000:
+        return f"{number:,.0f}"
+    return f"{number / 1e6:,.2f}M" if size < 1e9 else f"{number / 1e9:,.2f}G"
+
+
+def dollars(text: str | None) -> str:
+    """Return an amount of dollars, given as the API writes it, to about three digits: ``"$0.0123"``, ``"$4.56"``."""
+    if not text:
+        return ""
+    value = Decimal(text)
+    size = abs(value)
+    if size == 0:
+        return "$0"
+    if size >= 1:
+        return f"${value:,.2f}" if size < 10_000 else f"${value:,.0f}"
+    places = min(12, 2 - size.adjusted())
+    return f"${value:.{places}f}"

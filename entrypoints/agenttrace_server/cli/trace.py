@@ -1,9 +1,10 @@
-"""``agenttrace trace ID``: one trace as a tree, with times, tokens and errors."""
+"""``agenttrace trace ID``: one trace in few words, and as a tree with times, tokens, costs and errors."""
 
 from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,30 +12,44 @@ import click
 
 from agenttrace_core.errors import InvalidInputError, NotFoundError
 from agenttrace_server.cli.options import client_options
-from agenttrace_server.cli.text import count, duration, plain
 
 if TYPE_CHECKING:
-    from rich.text import Text
+    from rich.console import Console
 
     from agenttrace_server.cli.client import Client
-    from agenttrace_server.cli.tree import Branch
 
-_BAR = 20
-_WIDEST_NAME = 90
 _RECENT = 500
+_PAGE = 1_000
 
 
 @click.command("trace")
 @client_options
 @click.argument("trace_id", metavar="ID")
-@click.option("--limit", "-n", type=click.IntRange(1), default=1000, show_default=True, help="At most so many spans.")
+@click.option("--limit", "-n", type=click.IntRange(1), default=500, show_default=True, help="At most so many spans.")
+@click.option("--messages", "-m", is_flag=True, help="What was said in each span, below it.")
+@click.option("--span", "-s", metavar="SPAN", help="Only this span, and all below it.")
+@click.option("--depth", "-d", type=click.IntRange(0), help="Only so many levels below the first.")
+@click.option("--query", "-q", default="", help="Only the spans that this selects, such as 'status:error'.")
+@click.option("--pager", is_flag=True, help="Show it in your pager.")
 @click.option("--otlp", is_flag=True, help="The whole trace as OTLP/JSON instead.")
 @click.option("--json", "as_json", is_flag=True, help="Summary and light spans as JSON instead.")
 def trace_command(
-    config: Path | None, data: Path | None, api: str | None, trace_id: str, limit: int, otlp: bool, as_json: bool
+    config: Path | None,
+    data: Path | None,
+    api: str | None,
+    trace_id: str,
+    limit: int,
+    messages: bool,
+    span: str | None,
+    depth: int | None,
+    query: str,
+    pager: bool,
+    otlp: bool,
+    as_json: bool,
 ) -> None:
     """Show one trace as a tree. ID may be shortened to its first digits if a recent trace is meant."""
     from agenttrace_server.cli.client import Client, Server
+    from agenttrace_server.cli.terminal import console
 
     with Client(Server.find(api, data=data, config=config)) as client:
         path = f"/api/v1/traces/{_full_id(client, trace_id)}"
@@ -42,11 +57,43 @@ def trace_command(
             sys.stdout.buffer.write(client.get_bytes(path, format="otlp") + b"\n")
             return
         summary = client.get(path, limit=1)["summary"]
-        spans = list(client.pages(path, limit=limit, page=1000, items="spans"))
-    if as_json:
-        click.echo(json.dumps({"summary": summary, "spans": spans}))
-    else:
-        _print(summary, spans)
+        asked = {"subtree": span, "depth": depth, "q": query or None}
+        spans = _Spans(client, path, {name: value for name, value in asked.items() if value is not None}, limit)
+        if as_json:
+            click.echo(json.dumps({"summary": summary, "spans": list(spans)}))
+            return
+        screen = console()
+        if not pager:
+            _print(screen, client, path, summary, spans, messages=messages)
+            return
+        with screen.capture() as captured:
+            _print(screen, client, path, summary, spans, messages=messages)
+        click.echo_via_pager(captured.get(), color=screen.is_terminal)
+
+
+class _Spans:
+    """The spans that are asked for, page by page; ``matched`` is how many there are in all, once the first has come."""
+
+    def __init__(self, client: Client, path: str, asked: dict[str, Any], limit: int) -> None:
+        self._client = client
+        self._path = f"{path}/spans"
+        self._asked = asked
+        self._limit = limit
+        self.matched = 0
+        self.shown = 0
+
+    def __iter__(self) -> Iterator[dict[str, Any]]:
+        cursor: str | None = None
+        while self.shown < self._limit:
+            at = {"cursor": cursor} if cursor else {}
+            page = self._client.get(self._path, **self._asked, limit=min(_PAGE, self._limit - self.shown), **at)
+            self.matched = page["matched"]
+            self.shown += len(page["spans"])
+            # What hangs under what cannot be told from a selection.
+            yield from ({**s, "depth": 0, "orphan": False} if "q" in self._asked else s for s in page["spans"])
+            cursor = page["next_cursor"]
+            if not cursor:
+                return
 
 
 def _full_id(client: Client, text: str) -> str:
@@ -64,72 +111,42 @@ def _full_id(client: Client, text: str) -> str:
     raise InvalidInputError(f"{len(found)} recent traces begin with {text}: give more digits")
 
 
-def _print(summary: dict[str, Any], spans: list[dict[str, Any]]) -> None:
-    from agenttrace_server.cli.terminal import console
-    from agenttrace_server.cli.traces import when
-    from agenttrace_server.cli.tree import branches
-
-    screen = console()
-    total = summary.get("spans", len(spans))
-    first = summary.get("start_ns") or 0
-    length = max(1, (summary.get("end_ns") or first) - first)
-    facts = [when(first), duration(length), f"{total:,} spans"]
-    facts += [f"{summary['errors']:,} with errors"] if summary.get("errors") else []
-    facts += [f"{summary.get('input_tokens') or 0:,} tokens in, {summary.get('output_tokens') or 0:,} out"]
-    screen.print(plain(summary.get("name") or "(no name)"), style="bold")
-    screen.print(plain(f"{summary['trace_id']}  {' · '.join(facts)}"), style="dim")
-    width = min(_WIDEST_NAME, max(24, screen.width - _BAR - 46))
-    deepest = (width - 16) // 3
-    for branch in branches(spans):
-        screen.print(_line(branch, first, length, width, deepest), overflow="ellipsis", no_wrap=True, crop=True)
-        message = branch.span.get("status_message") if branch.span else None
-        if message:
-            guide = _guide(branch.last, deepest, below=True)
-            screen.print(f"{guide}  {plain(message, 200)}", style="red", no_wrap=True, overflow="ellipsis", crop=True)
-    if len(spans) < total:
-        screen.print(f"… {total - len(spans):,} more spans: --limit {total}", style="dim")
-
-
-def _line(branch: Branch, first: int, length: int, width: int, deepest: int) -> Text:
+def _print(
+    screen: Console, client: Client, path: str, summary: dict[str, Any], spans: _Spans, *, messages: bool
+) -> None:
     from rich.text import Text
 
-    line = Text().append(_guide(branch.last, deepest), style="dim")
-    span = branch.span
-    if span is None:
-        return line.append(f"(span {plain(branch.span_id)} has not come)", style="yellow")
-    failed = span.get("status") == "error"
-    line.append(plain(span.get("name") or "(no name)", 120), style="bold red" if failed else "")
-    if failed:
-        line.append(" ✗", style="bold red")
-    line.truncate(width, overflow="ellipsis", pad=True)
-    what = span.get("operation") or span.get("kind") or ""
-    line.append(f" {plain(what, 15):<15.15}", style="cyan")
-    line.append(f" {duration(span.get('duration_ns')):>9} ")
-    line.append(_bar(span, first, length), style="red" if failed else "green")
-    tokens = [span.get("input_tokens"), span.get("output_tokens")]
-    if any(tokens):
-        line.append(f" {count(tokens[0]) or 0}→{count(tokens[1]) or 0}", style="dim")
-    return line
+    from agenttrace_server.cli.conversation import Conversation
+    from agenttrace_server.cli.text import plain
+    from agenttrace_server.cli.trace_head import print_head
+    from agenttrace_server.cli.trace_line import Drawing
+    from agenttrace_server.cli.tree import branches
+
+    print_head(screen, summary)
+    drawing, said = Drawing.of(summary, screen.width), Conversation()
+    for branch in branches(spans):
+        screen.print(drawing.line(branch), overflow="ellipsis", no_wrap=True, crop=True)
+        span, below = branch.span, drawing.below(branch)
+        if span is None:
+            continue
+        if span.get("status_message"):
+            failure = f"{below}{plain(span['status_message'], 200)}"
+            screen.print(failure, style="red", no_wrap=True, overflow="ellipsis", crop=True)
+        if messages and _says_something(span):
+            for line in said.lines(client.get(f"{path}/spans/{span['span_id']}")):
+                for piece in line.wrap(screen, max(20, screen.width - len(below))):
+                    screen.print(Text(below, style="dim").append_text(piece))
+    _print_foot(screen, spans, has_path=bool(drawing.critical))
 
 
-def _guide(last: tuple[bool, ...], deepest: int, *, below: bool = False) -> str:
-    """Draw the lines that lead to a span. Of a chain deeper than ``deepest`` only the end is drawn, after its depth."""
-    shown = last[-deepest:]
-    head = f"[{len(last)}] " if len(last) > deepest else ""
-    if not shown:
-        return ""
-    *above, own = shown
-    guide = head + "".join("   " if end else "│  " for end in above)
-    if below:
-        return guide + ("   " if own else "│  ")
-    return f"{guide}{'└─ ' if own else '├─ '}"
+def _print_foot(screen: Console, spans: _Spans, *, has_path: bool) -> None:
+    if has_path:
+        screen.print("◆ critical path: what the trace waited for", style="dim")
+    if spans.shown < spans.matched:
+        more = spans.matched - spans.shown
+        hint = f"… {more:,} more spans: --limit {spans.matched}, or a part of it: --depth 1, --span ID, --query TEXT"
+        screen.print(hint, style="dim")
 
 
-def _bar(span: dict[str, Any], first: int, length: int) -> str:
-    """Draw when a span ran within its trace: ``_BAR`` characters, at least one of them filled."""
-    start = span.get("start_ns")
-    if start is None:
-        return " " * _BAR
-    begin: int = min(_BAR - 1, max(0, (start - first) * _BAR // length))
-    end: int = min(_BAR, max(begin + 1, -(-(start - first + max(0, span.get("duration_ns") or 0)) * _BAR // length)))
-    return " " * begin + "█" * (end - begin) + " " * (_BAR - end)
+def _says_something(span: dict[str, Any]) -> bool:
+    return any(span.get(name) for name in ("input_preview", "output_preview", "operation", "tool", "model"))

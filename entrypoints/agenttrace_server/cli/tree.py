@@ -1,8 +1,4 @@
-"""The shape of a trace: which span hangs under which, in the order in which to print them.
-
-Traces come broken: parents that are missing, spans that name each other as parents, chains
-thousands deep, one id twice. Everything is shown once all the same, and nothing recurses.
-"""
+"""The lines of a tree: what is drawn in front of each span. The server says which span hangs under which."""
 
 from __future__ import annotations
 
@@ -10,56 +6,75 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
+_DRAWN = 40
+"""So many levels above a line are drawn at most."""
+
 
 @dataclass(frozen=True, slots=True)
 class Branch:
     """One line of the tree.
 
-    ``span`` is None for a parent that has not come; ``last`` says of each level down to this one
-    whether it is the last of its siblings.
+    ``span`` is None for a parent that has not come. ``last`` says of each of the nearest levels down to this one
+    whether it is the last of its siblings; ``depth`` is how many levels there are.
     """
 
     span: dict[str, Any] | None
     span_id: str
+    depth: int
     last: tuple[bool, ...]
 
 
 def branches(spans: Iterable[dict[str, Any]]) -> Iterator[Branch]:
-    """Iterate over the lines of the tree, each span exactly once, children by start time."""
-    ordered = sorted(spans, key=lambda span: (span.get("start_ns") or 0, span["span_id"]))
-    ids = {span["span_id"] for span in ordered}
-    children: dict[str | None, list[int]] = {}
-    for number, span in enumerate(ordered):
-        children.setdefault(span.get("parent_span_id") or None, []).append(number)
-    missing = [parent for parent in children if parent is not None and parent not in ids]
-    shown: set[int] = set()
-    tops: list[tuple[str | None, list[int]]] = [("", [number]) for number in children.get(None, [])]
-    tops += [(parent, children[parent]) for parent in missing]
-    yield from _walk(tops, ordered, children, shown)
-    # What is left is a ring of spans that are each other's ancestors: begin it at its earliest.
-    for number in range(len(ordered)):
-        if number not in shown:
-            yield from _walk([("", [number])], ordered, children, shown)
+    """Iterate over the lines of spans that come in tree order, with ``depth``, ``orphan`` and ``parent_span_id``."""
+    lines = list(_lines(spans))
+    ends = _ends([depth for _, _, depth in lines])
+    above: list[bool] = []
+    for (span, span_id, depth), end in zip(lines, ends, strict=True):
+        del above[max(0, depth - 1) :]
+        if depth:
+            above.append(end)
+        yield Branch(span, span_id, depth, tuple(above[-_DRAWN:]))
 
 
-def _walk(
-    tops: list[tuple[str | None, list[int]]],
-    spans: list[dict[str, Any]],
-    children: dict[str | None, list[int]],
-    shown: set[int],
-) -> Iterator[Branch]:
-    for absent, numbers in tops:
-        base: tuple[bool, ...] = ()
-        if absent:
-            yield Branch(None, absent, ())
-            base = (True,)
-        stack = [(number, (*base[:-1], number == numbers[-1]) if base else ()) for number in reversed(numbers)]
-        while stack:
-            number, last = stack.pop()
-            if number in shown:
-                continue
-            shown.add(number)
-            span = spans[number]
-            yield Branch(span, span["span_id"], last)
-            below = [child for child in children.get(span["span_id"], []) if child not in shown]
-            stack += [(child, (*last, child == below[-1])) for child in reversed(below)]
+def guide(branch: Branch, deepest: int, *, below: bool = False) -> str:
+    """Draw the lines that lead to a span, or to what is told below it.
+
+    Of a chain deeper than ``deepest`` only the end is drawn, after its depth.
+    """
+    shown = branch.last[-min(deepest, _DRAWN) :]
+    if not shown:
+        return ""
+    head = f"[{branch.depth}] " if branch.depth > len(shown) else ""
+    *above, own = shown
+    drawn = head + "".join("   " if end else "│  " for end in above)
+    if below:
+        return drawn + ("   " if own else "│  ")
+    return f"{drawn}{'└─ ' if own else '├─ '}"
+
+
+def _lines(spans: Iterable[dict[str, Any]]) -> Iterator[tuple[dict[str, Any] | None, str, int]]:
+    """Put a line for each missing parent before the spans that name it, and those one level below."""
+    base: int | None = None
+    missing: str | None = None
+    for span in spans:
+        base = span["depth"] if base is None else base
+        depth: int = max(0, span["depth"] - base)
+        if depth == 0:
+            parent = span["parent_span_id"] if span.get("orphan") else None
+            if parent is not None and parent != missing:
+                yield None, parent, 0
+            missing = parent
+        yield span, span["span_id"], depth + (missing is not None)
+
+
+def _ends(depths: list[int]) -> list[bool]:
+    """Say of each line whether no sibling of it comes later."""
+    ends = [False] * len(depths)
+    later: list[bool] = []
+    for i in range(len(depths) - 1, -1, -1):
+        depth = depths[i]
+        later.extend([False] * (depth + 1 - len(later)))
+        del later[depth + 1 :]
+        ends[i] = not later[depth]
+        later[depth] = True
+    return ends

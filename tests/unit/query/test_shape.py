@@ -179,6 +179,11 @@ def test_the_error_that_explains_a_failure() -> None:
     assert error_of(row(1, **bad), row(2, 1, 1, **bad), row(3, 1, 2, **bad)) == ("s2", True)
     # One that somebody recovered from does not explain a failure that came later.
     assert error_of(row(1, **bad), row(2, 1, 1), row(3, 2, 2, **bad), row(4, 1, 5, **bad)) == ("s4", True)
+    # Nor does one that was tried again with success, wherever in the attempt it was.
+    again = {"name": "ask"}
+    tried = [row(2, 1, 1, **bad, **again), row(3, 2, 2, **bad), row(4, 1, 4, **again)]
+    assert error_of(row(1, **bad), *tried, row(5, 1, 5, **bad)) == ("s5", True)
+    assert error_of(row(1), *tried) == ("s3", False)
     # It is told all the same where nothing else has failed.
     assert error_of(row(1), row(2, 1, 1), row(3, 2, 2, **bad)) == ("s3", False)
 
