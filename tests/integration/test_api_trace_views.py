@@ -104,6 +104,8 @@ async def test_search_inside_a_trace(api: Api, state: str) -> None:
     more = {"attributes": [{"key": "city", "value": {"stringValue": "Leeds"}}]}
     await api.store(otlp([*_tree(), _span(8, 2, 13, 14, name="parcel", **more)]), state=state)
     assert await _numbers(api, "spans", q="parcel") == [8]
+    assert await _numbers(api, "spans", q="LEEDS") == [8]
+    assert await _numbers(api, "spans", q="attr.city:Leeds") == [8]
     assert await _numbers(api, "spans", q="name:parcel OR duration>=60ms") == [1, 8]
     assert await _numbers(api, "spans", q="payload:LEEDS") == [8]
     assert await _numbers(api, "spans", q="parcel", subtree=f"{3:016x}") == []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -68,6 +69,7 @@ def trace_command(
             return
         with screen.capture() as captured:
             _print(screen, client, path, summary, spans, messages=messages)
+        os.environ.setdefault("LESS", "-RFX")  # colours, as git has it
         click.echo_via_pager(captured.get(), color=screen.is_terminal)
 
 

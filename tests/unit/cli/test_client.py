@@ -192,12 +192,12 @@ def test_a_short_id_must_be_unique(server: Scripted, capsys: pytest.CaptureFixtu
     """Lost: another trace than the one that was meant."""
     ids = ["ab" + "0" * 30, "ab" + "1" * 30, "cd" + "0" * 30]
     summary = {"trace_id": ids[2], "name": "n", "start_ns": 0, "end_ns": 1, "spans": 1}
-    span = {"span_id": "1" * 16, "name": "only", "kind": "internal", "start_ns": 0, "duration_ns": 1}
+    span = {"span_id": "1" * 16, "name": "only", "kind": "internal", "start_ns": 0, "duration_ns": 1, "depth": 0}
 
     def answer(method: str, path: str, body: bytes) -> Answer:
         if path.startswith("/api/v1/traces/"):
             assert ids[2] in path
-            return 200, {}, {"trace_id": ids[2], "summary": summary, "spans": [span], "next_cursor": None}
+            return 200, {}, {"summary": summary, "spans": [span], "matched": 1, "next_cursor": None}
         return 200, {}, {"items": [{"trace_id": one} for one in ids], "next_cursor": None}
 
     server.answer = answer
