@@ -8,6 +8,7 @@ from contextlib import AsyncExitStack
 
 from agenttrace_core.services.analytics import AnalyticsService
 from agenttrace_core.services.ask import AskService
+from agenttrace_core.services.complete import CompletionService
 from agenttrace_core.services.entities import EntityService
 from agenttrace_core.services.error_groups import ErrorGroupService
 from agenttrace_core.services.letters import LetterService
@@ -65,6 +66,7 @@ async def run_query(settings: Settings, place: Place) -> None:
             entities=EntityService(views, queries, cursor_key=cursor_key),
             error_groups=ErrorGroupService(views, queries, cursor_key=cursor_key),
             scores=ScoreService(views, logs_of(index), ingest, cursor_key=cursor_key),
+            complete=CompletionService(views, index),
             patience=Patience(query_limits(settings)),
             ingest=ingest,
             letters=LetterService(catalog, await opened.storage(), ingest),

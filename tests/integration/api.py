@@ -21,6 +21,7 @@ from agenttrace_adapters.sqlite import SqliteCatalog
 from agenttrace_core.services.admission import Admission, IngestLimits
 from agenttrace_core.services.analytics import AnalyticsService
 from agenttrace_core.services.ask import AskService
+from agenttrace_core.services.complete import CompletionService
 from agenttrace_core.services.entities import EntityService
 from agenttrace_core.services.error_groups import ErrorGroupService
 from agenttrace_core.services.ingest import IngestService
@@ -127,6 +128,7 @@ async def open_api(folder: Path, write: WriteConfig | None = LATER, limits: Quer
             entities=EntityService(views, queries, cursor_key=cursors),
             error_groups=ErrorGroupService(views, queries, cursor_key=cursors),
             scores=ScoreService(views, logs_of(index), ingest, cursor_key=cursors),
+            complete=CompletionService(views, index),
             patience=Patience(limits),
             ingest=ingest,
             letters=LetterService(catalog, storage, ingest),

@@ -17,6 +17,7 @@ from agenttrace_server.query.guard import ApiMetrics, App, Guard
 from agenttrace_server.query.page import page
 from agenttrace_server.query.routes import (
     analytics,
+    complete,
     entities,
     health,
     letters,
@@ -46,6 +47,7 @@ def make_api_app(services: ApiServices, authenticator: Authenticator, config: Do
         traces.router(services),
         spans.router(services),
         analytics.router(services),
+        complete.router(services),
         entities.router(services),
         live.router(services),
         media.router(services),

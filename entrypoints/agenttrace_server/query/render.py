@@ -14,6 +14,7 @@ from agenttrace_core.errors import AgentTraceError, QueryError
 from agenttrace_core.model.trace import AsOf, TraceSummary
 from agenttrace_core.ports.catalog import DeadLetter
 from agenttrace_core.query.fields import NAMES
+from agenttrace_core.services.complete import Completion
 from agenttrace_core.services.entities import EntityDetail
 from agenttrace_core.services.ingest import Ingested
 from agenttrace_core.services.log_events import LogEvent
@@ -65,6 +66,11 @@ def span_page(page: TracePage) -> bytes:
 def light_rows(spans: pa.Table) -> list[dict[str, Any]]:
     """Rows of a trace, or of many (then with the trace's id in place of ``orphan``)."""
     return plain_rows(light_table(spans))
+
+
+def completion(found: Completion) -> bytes:
+    """``GET /api/v1/complete``."""
+    return orjson.dumps(asdict(found))
 
 
 def entity_page(found: EntityDetail, as_of: AsOf) -> bytes:

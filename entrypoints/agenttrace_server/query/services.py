@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from agenttrace_core.services.analytics import AnalyticsService
 from agenttrace_core.services.ask import AskService
+from agenttrace_core.services.complete import CompletionService
 from agenttrace_core.services.entities import EntityService
 from agenttrace_core.services.error_groups import ErrorGroupService
 from agenttrace_core.services.ingest import IngestService
@@ -31,6 +32,7 @@ class ApiServices:
     entities: EntityService
     error_groups: ErrorGroupService
     scores: ScoreService
+    complete: CompletionService
     patience: Patience
     ingest: IngestService
     letters: LetterService

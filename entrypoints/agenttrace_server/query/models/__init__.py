@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from agenttrace_server.query.models.analytics import Figures, Row
 from agenttrace_server.query.models.common import Error, ErrorDetail, Model, Money, Partial
+from agenttrace_server.query.models.complete import Completion, Suggestion
 from agenttrace_server.query.models.entities import (
     EntityDetails,
     EntityFigures,
@@ -41,6 +42,7 @@ from agenttrace_server.query.models.traces import (
 )
 
 __all__ = [
+    "Completion",
     "DeadLetter",
     "DeadLetters",
     "EntityDetails",
@@ -78,6 +80,7 @@ __all__ = [
     "Span",
     "SpanListing",
     "SpanPage",
+    "Suggestion",
     "Summary",
     "Trace",
     "TraceError",
