@@ -15,7 +15,8 @@ from __future__ import annotations
 import pytest
 
 _SUITES = (
-    "base", "index", "index_world", "live", "logs", "metadata", "metadata_machine", "queries", "queue", "storage",
+    "base", "index", "index_arrivals", "index_world", "live", "logs", "metadata", "metadata_machine", "queries",
+    "queue", "storage",
 )  # fmt: skip
 
 pytest.register_assert_rewrite(*(f"agenttrace_contracts.{suite}" for suite in _SUITES))

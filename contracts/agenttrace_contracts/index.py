@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import invariant, precondition, rule
 
 from agenttrace_contracts.base import AdapterMachine, Contract, Make, opened, run_machine, supported
+from agenttrace_contracts.index_arrivals import check_arrivals
 from agenttrace_contracts.index_world import (
     BASE_NS,
     TRACE_ID,
@@ -26,7 +27,7 @@ from agenttrace_contracts.index_world import (
 )
 from agenttrace_core.errors import UnsupportedError
 from agenttrace_core.model.trace import TracePosition
-from agenttrace_core.ports.index import Location, SpanIndex, SqlIndex, View
+from agenttrace_core.ports.index import Arrivals, Location, SpanIndex, SqlIndex, View
 from agenttrace_core.schema.keys import trace_id_of
 from agenttrace_core.schema.tables import LIGHT, LOCATION, PAYLOAD, TRACES
 from agenttrace_core.schema.traces import ADDED
@@ -350,6 +351,8 @@ async def check_all(index: SpanIndex, world: World) -> None:
     for project in _PROJECTS:
         await _check_lists(index, world, view, project)
         await _check_rows(index, world, view, project)
+        if isinstance(index, Arrivals):
+            await check_arrivals(index, world, view, project)
 
 
 async def listed(index: SpanIndex, view: View, project: str, *, limit: int) -> list[str]:

@@ -18,7 +18,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from agenttrace_core.errors import NotFoundError
-from agenttrace_core.model.segment import FileKind, SegmentFile, Snapshot, StoredObject, Superseded
+from agenttrace_core.model.segment import FileKind, OffsetRange, SegmentFile, Snapshot, StoredObject, Superseded
 from agenttrace_core.model.span import UNENDED
 from agenttrace_core.ports.index import View
 from agenttrace_core.ports.live import LiveChunk, LiveState
@@ -194,6 +194,7 @@ class World:
         self._waiting: list[Said] = []
         self._told: dict[tuple[str, str, str], Mapping[str, Any]] = {}
         self._offset = 0
+        self._flushed = 0
         self._version = 0
 
     def view(self) -> View:
@@ -205,13 +206,13 @@ class World:
         gone = {span.arrival for span in self.lost if span.source in self._chunks}
         chunks = [
             LiveChunk(
-                i, (), rows, trace_sums(_without(rows, dead.get(i, ()))),
+                i, _ranges(rows), rows, trace_sums(_without(rows, dead.get(i, ()))),
                 flips=_but(self._changes[i].flips, gone), contexts=self._changes[i].contexts,
             )
             for i, rows in self._chunks.items()
         ]  # fmt: skip
         return View(
-            Snapshot(self._version, {}, tuple(self._files), tuple(self._superseded)),
+            Snapshot(self._version, {0: self._flushed}, tuple(self._files), tuple(self._superseded)),
             LiveState(
                 "world", {}, chunks, {i: tuple(sorted(rows)) for i, rows in dead.items()}, tuple(self._live_superseded)
             ),
@@ -283,6 +284,7 @@ class World:
         gone = {span.arrival for span in self.lost if span.source in self._chunks}
         said = [Said(_but(self._changes[i].flips, gone), self._changes[i].contexts) for i in self._chunks]
         self._chunks.clear()
+        self._flushed = self._offset + 1
         self.lost = [span for span in self.lost if any(str(f.id) == span.source for f in self._files)]
         self._superseded += self._live_superseded
         self._live_superseded = []
@@ -426,6 +428,11 @@ def _but(flips: pa.Table, gone: Set[tuple[int, int, int]]) -> pa.Table:
     """Leave out the flips of rows that are gone."""
     arrivals = zip(*(flips[name].to_pylist() for name in ("partition", "offset", "position")), strict=True)
     return flips.filter(pa.array([arrival not in gone for arrival in arrivals], pa.bool_()))
+
+
+def _ranges(rows: pa.Table) -> tuple[OffsetRange, ...]:
+    offset = int(rows["offset"][0].as_py())
+    return (OffsetRange(0, offset, offset + 1),)
 
 
 def _without(rows: pa.Table, dead: Iterable[int]) -> pa.Table:

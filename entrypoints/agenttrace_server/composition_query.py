@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from contextlib import AsyncExitStack
 
 from agenttrace_core.services.analytics import AnalyticsService
+from agenttrace_core.services.arrivals import ArrivalService
 from agenttrace_core.services.ask import AskService
 from agenttrace_core.services.complete import CompletionService
 from agenttrace_core.services.entities import EntityService
@@ -50,7 +51,6 @@ async def run_query(settings: Settings, place: Place) -> None:
         read = ReadService(
             views,
             index,
-            live,
             receipt_key=await catalog.secret(RECEIPT_SECRET),
             cursor_key=cursor_key,
             broken_after_s=settings.query.broken_after,
@@ -67,6 +67,7 @@ async def run_query(settings: Settings, place: Place) -> None:
             error_groups=ErrorGroupService(views, queries, cursor_key=cursor_key),
             scores=ScoreService(views, logs_of(index), ingest, cursor_key=cursor_key),
             complete=CompletionService(views, index),
+            arrivals=ArrivalService(read, index, cursor_key=cursor_key),
             patience=Patience(query_limits(settings)),
             ingest=ingest,
             letters=LetterService(catalog, await opened.storage(), ingest),

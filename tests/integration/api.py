@@ -20,6 +20,7 @@ from agenttrace_adapters.locallog import LocalLogQueue
 from agenttrace_adapters.sqlite import SqliteCatalog
 from agenttrace_core.services.admission import Admission, IngestLimits
 from agenttrace_core.services.analytics import AnalyticsService
+from agenttrace_core.services.arrivals import ArrivalService
 from agenttrace_core.services.ask import AskService
 from agenttrace_core.services.complete import CompletionService
 from agenttrace_core.services.entities import EntityService
@@ -119,7 +120,7 @@ async def open_api(folder: Path, write: WriteConfig | None = LATER, limits: Quer
             return parts
 
         views, queries = Views(catalog, live, queue), queries_of(index)
-        read = ReadService(views, index, live, receipt_key=receipts, cursor_key=cursors)
+        read = ReadService(views, index, receipt_key=receipts, cursor_key=cursors)
         config, stop = DoorConfig(), asyncio.Event()
         services = ApiServices(
             read=read,
@@ -129,6 +130,7 @@ async def open_api(folder: Path, write: WriteConfig | None = LATER, limits: Quer
             error_groups=ErrorGroupService(views, queries, cursor_key=cursors),
             scores=ScoreService(views, logs_of(index), ingest, cursor_key=cursors),
             complete=CompletionService(views, index),
+            arrivals=ArrivalService(read, index, cursor_key=cursors),
             patience=Patience(limits),
             ingest=ingest,
             letters=LetterService(catalog, storage, ingest),

@@ -13,7 +13,7 @@ import pytest
 
 from agenttrace_core.ports.queue import Headers, Signal
 from agenttrace_server.query import models
-from tests.integration.api import AT_ONCE, LATER, Api, as_project, open_api, otlp, span
+from tests.integration.api import AT_ONCE, Api, as_project, open_api, otlp, span
 
 pytestmark = pytest.mark.anyio
 
@@ -122,30 +122,6 @@ async def test_what_is_acknowledged_but_not_readable_is_told(tmp_path: Path) -> 
         answer = await api.get(f"/api/v1/traces/{T1}")
         assert answer.status_code == 404
         assert "not all that was acknowledged is readable yet" in answer.json()["error"]["message"]
-
-
-@pytest.fixture
-async def live_api(tmp_path: Path) -> AsyncIterator[Api]:
-    """A server whose spans stay in the live table, as they do for seconds: the tail looks there ten times a second."""
-    async with open_api(tmp_path, LATER) as api:
-        yield api
-
-
-async def test_the_tail_tells_of_spans_as_they_arrive(live_api: Api) -> None:
-    """Lost otherwise: the live view, or its bounds: another project's spans, or those of before."""
-    api = live_api
-    await api.store(otlp([span(1)]), "red")
-    async with api.client.stream("GET", "/api/v1/tail", headers=as_project("red")) as answer, asyncio.timeout(10):
-        assert answer.headers["content-type"].startswith("text/event-stream")
-        lines = answer.aiter_lines()
-        assert (await anext(lines)).startswith(":")
-        await api.store(otlp([span(5)]), "blue")
-        await api.store(otlp([span(7)]), "red")
-        async for line in lines:
-            if line.startswith("data: "):
-                row = models.FoundSpan.model_validate_json(line.removeprefix("data: "))
-                break
-    assert (row.trace_id, row.name) == (T1, "span 7")
 
 
 async def test_health_says_which_part_is_missing(api: Api) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from urllib.parse import parse_qsl
 
 import numpy as np
@@ -11,6 +11,7 @@ import pyarrow.compute as pc
 from anyio import to_thread
 
 from agenttrace_adapters.duckdb.analytics import Analytics
+from agenttrace_adapters.duckdb.arrivals import arrivals
 from agenttrace_adapters.duckdb.logs import LogFiles, live_records, live_scores, query_scores
 from agenttrace_adapters.duckdb.masks import RowScanner
 from agenttrace_adapters.duckdb.objects import LocalCopies
@@ -27,7 +28,16 @@ from agenttrace_core.model.algebra import Aggregation, Field, Selection, TraceSe
 from agenttrace_core.model.principal import check_project
 from agenttrace_core.model.score import ScorePlace, ScoreSelection
 from agenttrace_core.model.trace import TracePosition
-from agenttrace_core.ports.index import FieldValues, IndexCapabilities, Location, LogQueries, SpanIndex, SqlIndex, View
+from agenttrace_core.ports.index import (
+    Arrivals,
+    FieldValues,
+    IndexCapabilities,
+    Location,
+    LogQueries,
+    SpanIndex,
+    SqlIndex,
+    View,
+)
 from agenttrace_core.ports.storage import ObjectStorage
 from agenttrace_core.query.amend import AMENDED_COLUMNS, AMENDING_COLUMNS
 from agenttrace_core.query.scores import selected, settled
@@ -40,7 +50,7 @@ _INLINE_ROWS = 4_096
 """Reads of so few rows are done where they are asked for: the way to a thread and back costs more."""
 
 
-class DuckDBIndex(SpanIndex, SqlIndex, LogQueries, FieldValues):
+class DuckDBIndex(SpanIndex, Arrivals, SqlIndex, LogQueries, FieldValues):
     """Finds traces in mapped tables of their ids, reads rows with pyarrow, and answers SQL with DuckDB.
 
     Args:
@@ -160,6 +170,10 @@ class DuckDBIndex(SpanIndex, SqlIndex, LogQueries, FieldValues):
             count += len(rows)
             pieces.append(await self._payload_of(view, source, rows))
         return pa.concat_tables(pieces).take(pa.array(place))
+
+    async def arrivals(self, view: View, project: str, since: Mapping[int, int], *, limit: int) -> pa.Table:
+        """Look through what is live, and through files only where ``since`` lies below their watermark."""
+        return await arrivals(self._sources, view, project, since, limit)
 
     async def sql(self, view: View, project: str, statement: str) -> pa.Table:
         """Run trusted SQL over the table ``spans``; see the port."""

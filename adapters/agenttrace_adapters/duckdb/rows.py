@@ -68,6 +68,16 @@ class ParquetRows:
                 pieces.append(self._of_group(g, rows[first:stop] - self._first[g], schema))
         return pa.concat_tables(pieces)
 
+    def rows_reaching(self, column: str, least: int) -> Int64s:
+        """Return the numbers of the rows of all groups in which ``column`` (a number) may be ``least`` or more."""
+        place = self._schema.get_field_index(column)
+        found = [np.zeros(0, np.int64)]
+        for group in range(self._footer.num_row_groups):
+            statistics = self._footer.row_group(group).column(place).statistics
+            if statistics is None or not statistics.has_min_max or statistics.max >= least:
+                found.append(np.arange(self._first[group], self._first[group + 1]))
+        return np.concatenate(found)
+
     def _of_group(self, group: int, rows: Int64s, schema: pa.Schema) -> pa.Table:
         constants = self._constants_of(group)
         varying = [name for name in schema.names if name not in constants]

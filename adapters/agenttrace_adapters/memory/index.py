@@ -5,7 +5,7 @@ For tests, examples and small embeddings, and the second opinion to indexes that
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 
 import numpy as np
 import pyarrow as pa
@@ -19,9 +19,10 @@ from agenttrace_core.model.algebra import Aggregation, Selection, TraceSearch
 from agenttrace_core.model.score import ScorePlace, ScoreSelection
 from agenttrace_core.model.segment import FileKind, Segment, SegmentFile, Superseded
 from agenttrace_core.model.trace import TracePosition
-from agenttrace_core.ports.index import IndexCapabilities, Location, LogQueries, SpanIndex, SpanQueries, View
+from agenttrace_core.ports.index import Arrivals, IndexCapabilities, Location, LogQueries, SpanIndex, SpanQueries, View
 from agenttrace_core.ports.storage import ObjectStorage
 from agenttrace_core.query.amend import amended, flips_as_traces, with_traces_names
+from agenttrace_core.query.arrivals import first_arrived, is_new
 from agenttrace_core.query.score_match import ScoresByName, score_names, scores_among
 from agenttrace_core.query.scores import EffectiveScores
 from agenttrace_core.query.sums import below, merge_sums, newest_first
@@ -32,7 +33,7 @@ from agenttrace_core.schema.tables import CONTEXTS, FLIPS, LIGHT, LOCATION, PAYL
 from agenttrace_core.wire.payload_texts import SpanPayloads
 
 
-class MemoryIndex(SpanIndex, SpanQueries, LogQueries):
+class MemoryIndex(SpanIndex, SpanQueries, Arrivals, LogQueries):
     """Reads objects whole through the storage port. Needs no folder, no cache and no driver."""
 
     def __init__(self) -> None:
@@ -93,6 +94,13 @@ class MemoryIndex(SpanIndex, SpanQueries, LogQueries):
             found += [located.filter(pc.is_in(located["trace_id"], value_set=wanted))]
         table = pa.concat_tables(found)
         return table if columns is None else table.select([*columns, *LOCATION.names])
+
+    async def arrivals(self, view: View, project: str, since: Mapping[int, int], *, limit: int) -> pa.Table:
+        """Read every light object of the project, and keep what is new."""
+        found = [pa.schema([*LIGHT, *LOCATION]).empty_table()]
+        found += [rows.filter(pa.array(is_new(rows, since))) async for rows in self._light(view, project)]
+        new = pa.concat_tables(found).combine_chunks()
+        return new.take(pa.array(first_arrived(new, limit)))
 
     async def payload(self, view: View, locations: Sequence[Location]) -> pa.Table:
         """Read whole payload objects, one after the other."""

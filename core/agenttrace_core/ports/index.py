@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
@@ -87,6 +87,20 @@ class SpanIndex(Adapter, Protocol):
         """Return ``PAYLOAD`` rows, in the order asked. The caller bounds how many.
 
         Locations come from ``versions`` on the same view; a project is therefore not asked again.
+        """
+
+
+@runtime_checkable
+class Arrivals(Protocol):
+    """The optional ability of an index to go on from where a reader has come to, record by record."""
+
+    @abstractmethod
+    async def arrivals(self, view: View, project: str, since: Mapping[int, int], *, limit: int) -> pa.Table:
+        """Return light rows (``LIGHT`` and ``LOCATION``) of records at or after ``since``, in order of arrival.
+
+        ``since`` is by partition the offset of the first record that is wanted; partitions that it does not name
+        are wanted whole. Rows come by (partition, offset, position): the first ``limit``, and what else came with
+        the last one's record, so that a record is never divided.
         """
 
 

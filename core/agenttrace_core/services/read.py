@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -18,11 +17,9 @@ from agenttrace_core.model.receipt import Receipt
 from agenttrace_core.model.score import ScoreSelection
 from agenttrace_core.model.trace import AsOf, TracePosition, TraceSummary
 from agenttrace_core.ports.index import SpanIndex, View
-from agenttrace_core.ports.live import LiveChunk, LiveTable
 from agenttrace_core.query.cursor import Cursors
 from agenttrace_core.query.settle import SETTLE_COLUMNS, settle
 from agenttrace_core.query.summary import summaries_of
-from agenttrace_core.schema.tables import LIGHT
 from agenttrace_core.services.known_traces import KnownTraces
 from agenttrace_core.services.otlp_pieces import trace_pieces
 from agenttrace_core.services.queries import logs_of
@@ -62,7 +59,6 @@ class ReadService:
     Args:
         views: what is readable.
         index: finds and reads rows.
-        live: what ``tail`` follows.
         receipt_key: the deployment's secret, with which the doors sign receipts.
         cursor_key: the deployment's secret for cursors.
         broken_after_s: silence after which a trace without a root counts as broken.
@@ -73,7 +69,6 @@ class ReadService:
         self,
         views: Views,
         index: SpanIndex,
-        live: LiveTable,
         *,
         receipt_key: bytes,
         cursor_key: bytes,
@@ -82,7 +77,6 @@ class ReadService:
     ) -> None:
         self._views = views
         self._index = index
-        self._live = live
         self._receipt_key = receipt_key
         self._cursors = Cursors(cursor_key)
         self._traces = KnownTraces(index)
@@ -219,24 +213,6 @@ class ReadService:
             in_files=receipt.next <= seen.view.snapshot.watermarks.get(receipt.partition, 0),
         )
 
-    async def tail_from(self) -> dict[int, int]:
-        """Return the place, by partition, from which ``arrived`` tells what is new from now on."""
-        return dict((await self._live.current()).tail)
-
-    async def arrived(self, principal: Principal, since: Mapping[int, int]) -> tuple[pa.Table, dict[int, int]]:
-        """Return the project's live rows (``LIGHT``) of records at or after ``since``, and where to go on.
-
-        Meant to be called again within seconds: what has left the live table in between is not told.
-        """
-        state = await self._live.current()
-        rows = [
-            _new_rows(chunk, principal.project, since, state.dead.get(chunk.id, ()))
-            for chunk in state.chunks
-            if any(r.next > since.get(r.partition, 0) for r in chunk.ranges)
-        ]
-        place = {p: max(state.tail.get(p, 0), since.get(p, 0)) for p in {*state.tail, *since}}
-        return pa.concat_tables([LIGHT.empty_table(), *rows]), place
-
     async def _export_page(self, view: View, project: str, trace_ids: list[str]) -> AsyncIterator[bytes]:
         rows = await self._index.versions(view, project, trace_ids, columns=_LOCATING_COLUMNS)
         for trace_id in trace_ids:
@@ -244,13 +220,3 @@ class ReadService:
             async for piece in trace_pieces(self._index, view, settle(own)):
                 yield piece
             yield b"\n"
-
-
-def _new_rows(chunk: LiveChunk, project: str, since: Mapping[int, int], dead: tuple[int, ...]) -> pa.Table:
-    rows = chunk.rows
-    new = np.asarray(pc.equal(rows["project"], pa.scalar(project, pa.string())))
-    partition, offset = rows["partition"].to_numpy(), rows["offset"].to_numpy()
-    for p, place in since.items():
-        new &= (partition != p) | (offset >= place)
-    new[list(dead)] = False
-    return rows.select(LIGHT.names).filter(pa.array(new))

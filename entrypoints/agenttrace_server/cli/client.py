@@ -15,11 +15,13 @@ from agenttrace_core.errors import (
     AgentTraceError,
     ConfigurationError,
     InvalidInputError,
+    LimitExceededError,
     NotFoundError,
     OverloadedError,
     PayloadTooLargeError,
     UnauthenticatedError,
     UnavailableError,
+    UnsupportedError,
 )
 from agenttrace_server.cli.options import resolve_server
 from agenttrace_server.datafolder import read_endpoints
@@ -28,7 +30,8 @@ _RETRY_FOR_S = 120.0
 _TRY_AGAIN = frozenset({429, 502, 503, 504})
 _ERRORS: Mapping[int, type[AgentTraceError]] = {
     400: InvalidInputError, 401: UnauthenticatedError, 403: UnauthenticatedError, 404: NotFoundError,
-    413: PayloadTooLargeError, 429: OverloadedError, 503: UnavailableError,
+    413: PayloadTooLargeError, 422: LimitExceededError, 429: OverloadedError, 501: UnsupportedError,
+    503: UnavailableError,
 }  # fmt: skip
 
 
@@ -113,11 +116,11 @@ class Client:
         """Return the body at ``path`` of the API as it came. Raises as ``get``."""
         return self._request("GET", path, query).content
 
-    def lines(self, path: str) -> Generator[bytes]:
+    def lines(self, path: str, **query: Any) -> Generator[bytes]:
         """Iterate over the lines at ``path`` of the API as they come, each without its end. Raises as ``get``."""
         rest: list[bytes] = []
         try:
-            with self._http.stream("GET", self.server.api + path) as answer:
+            with self._http.stream("GET", self.server.api + path, params=query) as answer:
                 if answer.status_code >= 300:
                     answer.read()
                 self._check(answer)
@@ -141,12 +144,14 @@ class Client:
         """Delete what is at ``path`` of the API. Raises as ``get``."""
         self._request("DELETE", path, {})
 
-    def pages(self, path: str, *, limit: int, page: int = 100, items: str = "items") -> Iterator[dict[str, Any]]:
+    def pages(
+        self, path: str, *, limit: int, page: int = 100, items: str = "items", **query: Any
+    ) -> Iterator[dict[str, Any]]:
         """Iterate over at most ``limit`` items of a list that is read by cursor."""
         cursor: str | None = None
         while limit > 0:
-            query = {"limit": min(limit, page), **({"cursor": cursor} if cursor else {})}
-            answer = self.get(path, **query)
+            place = {"limit": min(limit, page), **({"cursor": cursor} if cursor else {})}
+            answer = self.get(path, **query, **place)
             yield from answer[items][:limit]
             limit -= len(answer[items])
             cursor = answer.get("next_cursor")

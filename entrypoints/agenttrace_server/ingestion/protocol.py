@@ -17,20 +17,28 @@ _OVERHEAD_FACTOR = 16
 _MAX_OVERHEAD_BYTES = 1 << 20
 
 
-def hardened(*, connection_timeout_s: float, max_connections: int) -> type[asyncio.Protocol]:
+def hardened(
+    *, connection_timeout_s: float, max_connections: int, half_closed_s: float | None = None
+) -> type[asyncio.Protocol]:
     """Return the protocol class to give to ``uvicorn.Config(http=…)``.
 
     Args:
         connection_timeout_s: seconds within which a connection must have sent a whole request.
         max_connections: connections above this number are told to come again, and closed.
+        half_closed_s: seconds after which a client that has closed its sending side counts as gone; None is never.
+            One that has left altogether looks the same, and nobody should work for it any longer.
     """
-    bounds = {"_connection_timeout_s": connection_timeout_s, "_max_connections": max_connections}
+    bounds = {
+        "_connection_timeout_s": connection_timeout_s, "_max_connections": max_connections,
+        "_half_closed_s": half_closed_s,
+    }  # fmt: skip
     return cast("type[asyncio.Protocol]", type("HardenedProtocol", (_HardenedProtocol,), bounds))
 
 
 class _HardenedProtocol(HttpToolsProtocol):
     _connection_timeout_s = 45.0
     _max_connections = 4096
+    _half_closed_s: float | None = None
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -56,7 +64,13 @@ class _HardenedProtocol(HttpToolsProtocol):
         if cycle is None or cycle.more_body or cycle.response_complete:
             return False
         cycle.keep_alive = False
+        if self._half_closed_s is not None:
+            self.loop.call_later(self._half_closed_s, self._give_up, cycle)
         return True
+
+    def _give_up(self, cycle: RequestResponseCycle) -> None:
+        if not cycle.response_complete:
+            self.transport.abort()  # uvicorn tells whoever answers
 
     def data_received(self, data: bytes) -> None:
         self._fed += len(data)

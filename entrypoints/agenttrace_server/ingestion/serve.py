@@ -70,11 +70,15 @@ async def serve(
         await asyncio.shield(background)
 
 
-def http_config(app: object, config: DoorConfig) -> uvicorn.Config:
-    """Return uvicorn's configuration for a port that strangers may reach."""
+def http_config(app: object, config: DoorConfig, half_closed_s: float | None = None) -> uvicorn.Config:
+    """Return uvicorn's configuration for a port that strangers may reach; see ``hardened``."""
     return uvicorn.Config(
         app,  # type: ignore[arg-type]  # an ASGI 3 application, typed by its own callables
-        http=hardened(connection_timeout_s=config.connection_timeout_s, max_connections=config.max_connections),
+        http=hardened(
+            connection_timeout_s=config.connection_timeout_s,
+            max_connections=config.max_connections,
+            half_closed_s=half_closed_s,
+        ),
         loop="none",
         ws="none",
         lifespan="off",

@@ -10,6 +10,9 @@ from agenttrace_server.ingestion.config import DoorConfig
 from agenttrace_server.ingestion.serve import HttpServer, http_config
 from agenttrace_server.query.guard import App
 
+_HALF_CLOSED_S = 2.0
+"""Time in which a client that has closed its sending side, or left, is still worked for."""
+
 
 async def serve(
     app: App,
@@ -24,7 +27,7 @@ async def serve(
     Returns only when requests under way have been answered, ``config.drain_s`` at most.
     """
     stop = stop or asyncio.Event()
-    http = HttpServer(http_config(app, config))
+    http = HttpServer(http_config(app, config, _HALF_CLOSED_S))
     serving = asyncio.create_task(http.serve(sockets=[listener]))
     stopping = asyncio.create_task(stop.wait())
     try:

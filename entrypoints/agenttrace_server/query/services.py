@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 
 from agenttrace_core.services.analytics import AnalyticsService
+from agenttrace_core.services.arrivals import ArrivalService
 from agenttrace_core.services.ask import AskService
 from agenttrace_core.services.complete import CompletionService
 from agenttrace_core.services.entities import EntityService
@@ -33,6 +34,7 @@ class ApiServices:
     error_groups: ErrorGroupService
     scores: ScoreService
     complete: CompletionService
+    arrivals: ArrivalService
     patience: Patience
     ingest: IngestService
     letters: LetterService

@@ -1,45 +1,86 @@
-"""``/api/v1/tail``: spans as they arrive, as server-sent events."""
+"""``/api/v1/live``: spans as they arrive, as server-sent events.
+
+https://html.spec.whatwg.org/multipage/server-sent-events.html
+"""
 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from typing import Annotated, Any
 
 import anyio
 import orjson
-from fastapi import APIRouter
-from fastapi.responses import StreamingResponse
+from fastapi import APIRouter, Header, Query
+from fastapi.responses import Response, StreamingResponse
+from starlette.types import Receive, Scope, Send
 
-from agenttrace_core.model.principal import Principal
+from agenttrace_core.services.arrivals import ArrivalStream, Arrived
 from agenttrace_server.query import render
+from agenttrace_server.query.asking import QueryText
 from agenttrace_server.query.parameters import Caller
 from agenttrace_server.query.services import ApiServices
 
 _POLL_S = 0.1
 _HEARTBEAT_S = 15.0
+_MEDIA_TYPE = "text/event-stream"
+_ANSWERS: dict[int | str, dict[str, Any]] = {
+    200: {"content": {_MEDIA_TYPE: {"schema": {"type": "string", "description": "Events span, skipped"}}}}
+}
 
 
 def router(services: ApiServices) -> APIRouter:
     """Return the routes."""
     routes = APIRouter(prefix="/api/v1", tags=["live"])
 
-    @routes.get("/tail", response_class=StreamingResponse)
-    async def tail(caller: Caller) -> StreamingResponse:
-        """Spans as they arrive, as server-sent events whose data are light rows with their trace's id."""
-        return StreamingResponse(_events(services, caller), media_type="text/event-stream")
+    @routes.get("/live", response_class=Response, responses=_ANSWERS)
+    async def live(
+        caller: Caller,
+        q: QueryText = "",
+        after: Annotated[str | None, Query(description="Go on after the event of this id", max_length=4096)] = None,
+        last_event_id: Annotated[str | None, Header(description="The same, by browsers", max_length=4096)] = None,
+    ) -> Response:
+        """Spans as they arrive, and again when those that were running have ended, until the caller leaves."""
+        stream = await services.arrivals.open(caller, q, after=after or last_event_id or None)
+        return _Counted(services, _events(services, stream))
 
     return routes
 
 
-async def _events(services: ApiServices, caller: Principal) -> AsyncIterator[bytes]:
-    place = await services.read.tail_from()
+class _Counted(StreamingResponse):
+    """Counts itself among the open streams for as long as it is sent."""
+
+    def __init__(self, services: ApiServices, events: AsyncIterator[bytes]) -> None:
+        headers = {"cache-control": "no-store", "x-accel-buffering": "no"}
+        super().__init__(events, media_type=_MEDIA_TYPE, headers=headers)
+        self._services = services
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        with self._services.patience.stream():
+            await super().__call__(scope, receive, send)
+
+
+async def _events(services: ApiServices, stream: ArrivalStream) -> AsyncIterator[bytes]:
+    # A slow reader is waited for here: what it has not taken is not read, let alone kept.
     yield b": spans as they arrive\n\n"
     quiet_s = 0.0
     while not services.stopping():
-        rows, place = await services.read.arrived(caller, place)
-        for row in render.light_rows(rows):
-            yield b"event: span\ndata: " + orjson.dumps(row) + b"\n\n"
-        quiet_s = 0.0 if len(rows) else quiet_s + _POLL_S
-        if quiet_s >= _HEARTBEAT_S:
-            yield b": still here\n\n"
+        arrived = await stream.next()
+        if len(arrived.rows) or arrived.skipped:
+            yield b"".join(_told(arrived))
             quiet_s = 0.0
-        await anyio.sleep(_POLL_S)
+        elif quiet_s >= _HEARTBEAT_S:
+            yield b": still here\nid: " + arrived.mark.encode() + b"\n\n"
+            quiet_s = 0.0
+        if arrived.caught_up:
+            quiet_s += _POLL_S
+            await anyio.sleep(_POLL_S)
+
+
+def _told(arrived: Arrived) -> list[bytes]:
+    """Write events. Only the last one of a batch has an id: it stands for all of them."""
+    rows = render.light_rows(arrived.rows)
+    events = [b"event: span\ndata: " + orjson.dumps(row) + b"\n\n" for row in rows]
+    if arrived.skipped:
+        events.append(b'event: skipped\ndata: {"reason": "this stream was read too slowly"}\n\n')
+    events[-1] = b"id: " + arrived.mark.encode() + b"\n" + events[-1]
+    return events
