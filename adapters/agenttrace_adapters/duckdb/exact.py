@@ -11,6 +11,7 @@ from agenttrace_adapters.duckdb.predicates import is_decided
 from agenttrace_core.model.algebra import AllOf, AnyOf, NoneOf, Related, Some, SpanPredicate, TracePredicate
 from agenttrace_core.model.trace import AsOf
 from agenttrace_core.ports.index import Location
+from agenttrace_core.query.evaluate import Scores
 from agenttrace_core.query.trace_match import match_traces, needed_of_traces
 from agenttrace_core.schema.arrays import Bools, numbers, whole
 from agenttrace_core.schema.keys import trace_id_of
@@ -33,10 +34,11 @@ class ExactTraces:
         versions: fetches light rows.
         payloads: fetches payloads.
         as_of: what the state of a trace is judged by.
+        scores: those that are asked for.
     """
 
-    def __init__(self, versions: Versions, payloads: Payloads, as_of: AsOf | None) -> None:
-        self._versions, self._payloads, self._as_of = versions, payloads, as_of
+    def __init__(self, versions: Versions, payloads: Payloads, as_of: AsOf | None, scores: Scores) -> None:
+        self._versions, self._payloads, self._as_of, self._scores = versions, payloads, as_of, scores
 
     async def satisfy(self, sums: pa.Table, where: TracePredicate) -> Bools:
         """Return which traces (``TRACES``, one row each) satisfy a predicate."""
@@ -57,7 +59,7 @@ class ExactTraces:
         columns = [name for name in LIGHT.names if name in {"trace_id", "span_id", *needed_of_traces(where)}]
         rows = (await self._versions(ids, columns)).combine_chunks()
         payloads = None if asks_light_rows_only(where) else await self.payloads_of(rows.select(LOCATION.names))
-        return match_traces(sums, rows, where, as_of=self._as_of, payloads=payloads)
+        return match_traces(sums, rows, where, as_of=self._as_of, payloads=payloads, scores=self._scores)
 
 
 def asks_light_rows_only(where: TracePredicate) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from urllib.parse import parse_qsl
 
 import numpy as np
@@ -19,6 +19,7 @@ from agenttrace_adapters.duckdb.parts import Part, Parts
 from agenttrace_adapters.duckdb.questions import ProjectSpans
 from agenttrace_adapters.duckdb.rows import ParquetRows
 from agenttrace_adapters.duckdb.runs import TraceRun, find, newest, sums_of
+from agenttrace_adapters.duckdb.scored import ScoredRows
 from agenttrace_adapters.duckdb.sources import SourceCache
 from agenttrace_adapters.duckdb.spans import AMENDED, SpansTable
 from agenttrace_adapters.duckdb.sql import SqlRunner
@@ -40,7 +41,8 @@ from agenttrace_core.ports.index import (
 )
 from agenttrace_core.ports.storage import ObjectStorage
 from agenttrace_core.query.amend import AMENDED_COLUMNS, AMENDING_COLUMNS
-from agenttrace_core.query.scores import selected, settled
+from agenttrace_core.query.score_match import score_names
+from agenttrace_core.query.scores import EffectiveScores, selected, settled
 from agenttrace_core.schema.arrays import Int64s
 from agenttrace_core.schema.keys import trace_id_of, trace_words
 from agenttrace_core.schema.log_files import SCORED_COLUMNS, scores_of
@@ -229,13 +231,14 @@ class DuckDBIndex(SpanIndex, Arrivals, SqlIndex, LogQueries, FieldValues):
 
     async def search(self, view: View, project: str, search: TraceSearch) -> pa.Table:
         """Ask the newest rows first, and of the ledger as little as decides; see ``search`` and ``ordered``."""
-        return await (await self._project(view, project)).search(search)
+        return await (await self._project(view, project, score_names(search.where))).search(search)
 
     async def spans(
         self, view: View, project: str, selection: Selection, *, limit: int, after: tuple[int, str, str] | None = None
     ) -> pa.Table:
         """Ask the newest rows first; see ``select``."""
-        return await (await self._project(view, project)).spans(selection, limit=limit, after=after)
+        names = score_names(selection.spans) | score_names(selection.traces)
+        return await (await self._project(view, project, names)).spans(selection, limit=limit, after=after)
 
     async def values(
         self, view: View, project: str, field: Field, *, prefix: str = "", limit: int = 20
@@ -253,7 +256,10 @@ class DuckDBIndex(SpanIndex, Arrivals, SqlIndex, LogQueries, FieldValues):
         newest_parts = await self._parts.of_project(view, project)
         return Suggestions(self._sql, self._sources, self._parts, newest_parts)
 
-    async def _project(self, view: View, project: str) -> ProjectSpans:
+    async def _project(self, view: View, project: str, scores: Collection[str]) -> ProjectSpans:
+        asked = {name: await self.scores(view, project, ScoreSelection(name=name)) for name in scores}
+        scored = ScoredRows({name: EffectiveScores.of(of) for name, of in asked.items()}, self._rows_of_part)
+
         async def versions(trace_ids: Sequence[str], columns: Sequence[str]) -> pa.Table:
             return await self.versions(view, project, trace_ids, columns=columns)
 
@@ -264,7 +270,8 @@ class DuckDBIndex(SpanIndex, Arrivals, SqlIndex, LogQueries, FieldValues):
             sql=self._sql,
             parts=await self._parts.of_project(view, project),
             ledger=await self._sources.of_project(view, project),
-            scanner=RowScanner(self._sql, self._sources, self._parts, project),
+            scanner=RowScanner(self._sql, self._sources, self._parts, project, scored),
+            scores=scored.by_name,
             dropped=lambda source: self._sources.dropped(view, source),
             versions=versions,
             payloads=payloads,

@@ -15,10 +15,12 @@ import pyarrow as pa
 from agenttrace_adapters.duckdb.fields import Parameters, map_key
 from agenttrace_adapters.duckdb.parts import Part, Parts
 from agenttrace_adapters.duckdb.predicates import condition, leaves, text_in_attributes, text_in_columns
+from agenttrace_adapters.duckdb.scored import ScoredRows
 from agenttrace_adapters.duckdb.sources import SourceCache
 from agenttrace_adapters.duckdb.sql import SqlRunner
-from agenttrace_core.model.algebra import And, Attribute, Contains, Not, Or, SpanPredicate
+from agenttrace_core.model.algebra import And, Attribute, Compare, Contains, Not, Or, Present, Score, SpanPredicate
 from agenttrace_core.model.segment import SegmentFile
+from agenttrace_core.query.score_match import score_names
 from agenttrace_core.schema.arrays import Bools
 from agenttrace_core.schema.attribute_columns import AttributeKeys
 from agenttrace_core.schema.tables import LIGHT
@@ -44,10 +46,11 @@ class RowScanner:
         sources: where objects are.
         parts: knows which attributes have columns.
         project: whose rows are asked.
+        scored: knows rows by their scores.
     """
 
-    def __init__(self, sql: SqlRunner, sources: SourceCache, parts: Parts, project: str) -> None:
-        self._sql, self._sources, self._parts, self._project = sql, sources, parts, project
+    def __init__(self, sql: SqlRunner, sources: SourceCache, parts: Parts, project: str, scored: ScoredRows) -> None:
+        self._sql, self._sources, self._parts, self._project, self._scored = sql, sources, parts, project, scored
 
     async def satisfying(self, parts: Sequence[Part], predicate: SpanPredicate, *, undecided: bool) -> Masks:
         """Return which rows satisfy a predicate; ``undecided`` is what counts where light rows cannot tell."""
@@ -55,7 +58,9 @@ class RowScanner:
         for group in await self._groups(parts, predicate):
             found |= await self._of_files(group, predicate, undecided=undecided)
         chunks = [part for part in parts if part.table is not None]
-        if chunks:
+        if chunks and score_names(predicate):
+            found |= {part: await self._scored.of_chunk(part, predicate, undecided=undecided) for part in chunks}
+        elif chunks:
             parameters = Parameters()
             where = condition(predicate, parameters, undecided=undecided)
             found |= await self._of_chunks(chunks, where, parameters)
@@ -79,12 +84,16 @@ class RowScanner:
     async def _of_files(self, group: _Files, predicate: SpanPredicate, *, undecided: bool) -> Masks:
         light, columns = _asked_of(predicate)
         parameters = Parameters()
-        if group.keys is None or not columns:
+        if (group.keys is None and not score_names(predicate)) or not columns:
             where = condition(predicate, parameters, undecided=undecided)
             return await self._hits(group, "light", where, parameters)
         if not light:
             where = condition(predicate, parameters, undecided=undecided, keys=group.keys)
             return await self._hits(group, "attributes", where, parameters)
+        return await self._put_together(group, predicate, undecided=undecided)
+
+    async def _put_together(self, group: _Files, predicate: SpanPredicate, *, undecided: bool) -> Masks:
+        """Ask what is of several objects piece by piece."""
         match predicate:
             case And(of):
                 return await self._all_of(group, _sorted_apart(of, And), undecided=undecided)
@@ -96,6 +105,9 @@ class RowScanner:
                 return {p: ~inner[p] if p in inner else np.ones(p.rows, np.bool_) for p in group.parts}
             case Contains(text, payload):
                 return await self._text(group, text, payload=payload, undecided=undecided)
+            case Compare(Score(name)) | Present(Score(name)):
+                op, value = (predicate.op, predicate.value) if isinstance(predicate, Compare) else (None, None)
+                return {part: await self._scored.of_part(part, name, op, value) for part in group.parts}
             case _:
                 raise AssertionError("a field is in one object")
 
@@ -180,10 +192,15 @@ def _masks(found: pa.Table, sources: Sequence[str], parts: Sequence[Part]) -> Ma
 
 
 def _asked_of(predicate: SpanPredicate) -> tuple[bool, bool]:
-    """Return whether light columns are asked, and whether attributes are."""
-    attributes = [isinstance(leaf, Contains) or isinstance(leaf.field, Attribute) for leaf in leaves(predicate)]
-    text = any(isinstance(leaf, Contains) for leaf in leaves(predicate))
-    return text or not all(attributes) or not attributes, any(attributes)
+    """Return whether light columns are asked, and whether attributes are; both, where scores are."""
+    asked = [_asked_of_leaf(leaf) for leaf in leaves(predicate)]
+    return not asked or any(light for light, _ in asked), any(columns for _, columns in asked)
+
+
+def _asked_of_leaf(leaf: Compare | Present | Contains) -> tuple[bool, bool]:
+    if isinstance(leaf, Contains) or isinstance(leaf.field, Score):
+        return True, True
+    return not isinstance(leaf.field, Attribute), isinstance(leaf.field, Attribute)
 
 
 def _sorted_apart(of: Sequence[SpanPredicate], kind: type[And | Or]) -> list[SpanPredicate]:

@@ -9,9 +9,9 @@ import pyarrow as pa
 
 from agenttrace_adapters.duckdb.judge import Judge
 from agenttrace_adapters.duckdb.predicates import in_units
-from agenttrace_adapters.duckdb.runs import TraceRun
+from agenttrace_adapters.duckdb.runs import TraceRun, among
 from agenttrace_adapters.duckdb.scan import Entries
-from agenttrace_adapters.duckdb.search import Exact, among, bounds, lookup
+from agenttrace_adapters.duckdb.search import Exact, bounds, lookup
 from agenttrace_adapters.duckdb.sql import SqlRunner
 from agenttrace_core.model.algebra import AllOf, Op, TraceCompare, TraceField, TraceOrder, TracePredicate, TraceSearch
 from agenttrace_core.schema.arrays import Bools, numbers

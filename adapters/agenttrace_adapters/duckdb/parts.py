@@ -53,6 +53,13 @@ class Part:
             return self.first[rows]
         return self.first.searchsorted(rows + self.first_row, side="right") - 1
 
+    def rows_of(self, traces: Int64s) -> Int64s:
+        """Return the rows, counted from 0 and ascending, of a file's traces, given by ascending places."""
+        begin = self.first.astype(np.int64) - self.first_row
+        count = np.diff(begin, append=self.rows)[traces]
+        rows: Int64s = np.arange(count.sum()) + np.repeat(begin[traces] - (np.cumsum(count) - count), count)
+        return rows
+
 
 def file_parts(file: SegmentFile, segments: Sequence[Segment], runs: Sequence[TraceRun]) -> list[Part]:
     """Return the parts of a file that are its ``segments``, whose ledger is in ``runs``, in the same order."""

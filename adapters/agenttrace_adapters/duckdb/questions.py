@@ -15,13 +15,14 @@ from agenttrace_adapters.duckdb.ordered import Ordered
 from agenttrace_adapters.duckdb.parts import Part
 from agenttrace_adapters.duckdb.runs import TraceRun, newest, sums_of
 from agenttrace_adapters.duckdb.scan import Entries, Scanner, without
+from agenttrace_adapters.duckdb.scored import Fetch
 from agenttrace_adapters.duckdb.search import NewestFirst, TooMany, bounds
-from agenttrace_adapters.duckdb.select import Checks, Fetch, NewestSpans
+from agenttrace_adapters.duckdb.select import Checks, NewestSpans
 from agenttrace_adapters.duckdb.sources import Sources
 from agenttrace_adapters.duckdb.sql import SqlRunner
 from agenttrace_core.model.algebra import EVERY_TRACE, Interval, Selection, TraceOrder, TraceSearch
 from agenttrace_core.model.trace import TracePosition
-from agenttrace_core.query.evaluate import matches
+from agenttrace_core.query.evaluate import Scores, matches
 from agenttrace_core.schema.arrays import Bools, Int64s
 from agenttrace_core.schema.keys import trace_id_of, trace_words
 
@@ -38,6 +39,7 @@ class ProjectSpans:
         parts: of the project, newest first.
         ledger: what sums are added up of.
         scanner: asks rows.
+        scores: those that are asked for.
         dropped: says which rows of a source do not count.
         versions: fetches light rows of traces.
         payloads: fetches payloads.
@@ -49,6 +51,7 @@ class ProjectSpans:
     parts: Sequence[Part]
     ledger: Sources
     scanner: RowScanner
+    scores: Scores
     dropped: Callable[[str], Int64s | None]
     versions: Versions
     payloads: Payloads
@@ -72,7 +75,7 @@ class ProjectSpans:
             return newest(self.ledger.found_in, self.ledger.corrections, search.limit, before)
         judge = Judge(search.where, search.as_of)
         scanner = Scanner(self.scanner, self.dropped, judge)
-        decided = ExactTraces(self.versions, self.payloads, search.as_of)
+        decided = ExactTraces(self.versions, self.payloads, search.as_of, self.scores)
 
         async def exact(sums: pa.Table) -> Bools:
             return await decided.satisfy(sums, search.where)
@@ -92,7 +95,7 @@ class ProjectSpans:
         Raises:
             InvalidInputError: as ``search``.
         """
-        exact = ExactTraces(self.versions, self.payloads, selection.as_of)
+        exact = ExactTraces(self.versions, self.payloads, selection.as_of, self.scores)
 
         async def traces(ids: Sequence[str]) -> set[str]:
             return await self._traces(selection, exact, ids)
@@ -116,7 +119,8 @@ class ProjectSpans:
         return {trace_id_of(*pair) for pair in found}
 
     async def _rows(self, selection: Selection, exact: ExactTraces, located: pa.Table) -> Bools:
-        return matches(located, selection.spans, payloads=await exact.payloads_of(located))
+        payloads = await exact.payloads_of(located)
+        return matches(located, selection.spans, payloads=payloads, scores=self.scores)
 
 
 async def _marks(scanner: Scanner, parts: Sequence[Part], judge: Judge) -> Entries:

@@ -146,3 +146,16 @@ def _greatest(values: Int64s, count: int) -> Int64s:
         return values
     greatest: Int64s = np.partition(values, len(values) - count)[-count:]
     return greatest
+
+
+def among(hi: UInt64s, lo: UInt64s, found_hi: UInt64s, found_lo: UInt64s) -> Int64s:
+    """Return which of the ids are among the found ones."""
+    both_hi, both_lo = np.concatenate([hi, found_hi]), np.concatenate([lo, found_lo])
+    order = np.lexsort((both_lo, both_hi))
+    new = np.ones(len(order), np.bool_)
+    new[1:] = (np.diff(both_hi[order]) != 0) | (np.diff(both_lo[order]) != 0)
+    group = np.empty(len(order), np.int64)
+    group[order] = np.cumsum(new) - 1
+    is_found = np.zeros(len(order), np.bool_)
+    is_found[group[len(hi) :]] = True
+    return np.flatnonzero(is_found[group[: len(hi)]])

@@ -16,12 +16,12 @@ from anyio import to_thread
 
 from agenttrace_adapters.duckdb.judge import Judge
 from agenttrace_adapters.duckdb.parts import Part
-from agenttrace_adapters.duckdb.runs import TraceRun, sums_of
+from agenttrace_adapters.duckdb.runs import TraceRun, among, sums_of
 from agenttrace_adapters.duckdb.scan import Entries, Scanner
 from agenttrace_adapters.duckdb.sql import SqlRunner
 from agenttrace_core.model.algebra import TraceSearch
 from agenttrace_core.query.sums import below, newest_first
-from agenttrace_core.schema.arrays import Bools, Int64s, UInt64s, numbers
+from agenttrace_core.schema.arrays import Bools, Int64s, numbers
 from agenttrace_core.schema.tables import TRACES
 
 EARLIEST, LATEST = np.iinfo(np.int64).min, np.iinfo(np.int64).max
@@ -202,16 +202,3 @@ def first_parts(parts: Sequence[Part], rows: int) -> list[Part]:
 def _places(batch: Entries, sums: pa.Table) -> Int64s:
     """Return where in ``batch``, which is in order of ids, the traces of ``sums`` are, which is so too."""
     return among(batch.hi, batch.lo, numbers(sums, "trace_hi"), numbers(sums, "trace_lo"))
-
-
-def among(hi: UInt64s, lo: UInt64s, found_hi: UInt64s, found_lo: UInt64s) -> Int64s:
-    """Return which of the ids are among the found ones."""
-    both_hi, both_lo = np.concatenate([hi, found_hi]), np.concatenate([lo, found_lo])
-    order = np.lexsort((both_lo, both_hi))
-    new = np.ones(len(order), np.bool_)
-    new[1:] = (np.diff(both_hi[order]) != 0) | (np.diff(both_lo[order]) != 0)
-    group = np.empty(len(order), np.int64)
-    group[order] = np.cumsum(new) - 1
-    is_found = np.zeros(len(order), np.bool_)
-    is_found[group[len(hi) :]] = True
-    return np.flatnonzero(is_found[group[: len(hi)]])

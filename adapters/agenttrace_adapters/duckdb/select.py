@@ -16,6 +16,7 @@ import pyarrow.compute as pc
 from agenttrace_adapters.duckdb.masks import Masks, RowScanner
 from agenttrace_adapters.duckdb.parts import Part
 from agenttrace_adapters.duckdb.predicates import is_decided
+from agenttrace_adapters.duckdb.scored import Fetch
 from agenttrace_adapters.duckdb.search import EARLIEST, FIRST_ROWS, LATEST, first_parts
 from agenttrace_core.model.algebra import EVERY_TRACE, Selection
 from agenttrace_core.query.evaluate import needed_columns
@@ -23,9 +24,6 @@ from agenttrace_core.schema.arrays import Bools, Int64s
 from agenttrace_core.schema.tables import LIGHT
 
 PLACE_COLUMNS = ("start_ns", "received_ns", "trace_id", "span_id")
-
-Fetch = Callable[[Part, Int64s, Sequence[str]], Awaitable[pa.Table]]
-"""Returns columns of rows of a part, given by ascending numbers counted from 0, and their ``LOCATION``."""
 
 
 @dataclass(frozen=True, slots=True)
