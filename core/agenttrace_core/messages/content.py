@@ -94,7 +94,8 @@ def _events(span: Json, attributes: Json, records: Iterable[Json]) -> Sequence[J
 def _is_tool(attributes: Json) -> bool:
     if any(name in attributes for name in _MESSAGES):
         return False
-    return any(attributes.get(name) == value for name, value in sources.TOOL_MARKS.items())
+    marked = any(attributes.get(name) == value for name, value in sources.TOOL_MARKS.items())
+    return marked or any(name in attributes for name in sources.TOOL_KEYS)
 
 
 def _conversation(attributes: Json, told: Told, media: Media) -> tuple[Side | None, Side | None]:

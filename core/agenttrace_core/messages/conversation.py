@@ -18,7 +18,7 @@ from agenttrace_core.messages.values import first, unfolded
 _MOST_LEVELS: Final = 8
 _NOTHING: Final[tuple[Any, ...]] = ("", [], {})
 _SYSTEM: Final = ("system", "instructions", "system_instruction", "systemInstruction", "system_prompt")
-_FINISHES: Final = ("finish_reason", "stop_reason", "done_reason")
+_FINISHES: Final = ("finish_reason", "finishReason", "stop_reason", "done_reason")
 _TEXT_ROOM: Final = ("metadata", "tags", "kwargs", "config", "callbacks", "return_type", "usage", "id", "name", "type",
                      "role", "model", "index", "stream", "stop")  # fmt: skip
 
@@ -210,7 +210,7 @@ class Reader:
         ("output_text", _inside), ("completion", _inside), ("generated_text", _inside),
         ("text", _inside), ("query", _inside), ("question", _inside), ("answer", _inside),
         ("value", _inside), ("final_output", _inside),
-        ("replies", _request),
+        ("replies", _request), ("items", _request),
         ("user_msg", _inside),
         ("task", _inside), ("combined_chunk_content", _inside),
     )  # fmt: skip

@@ -160,7 +160,7 @@ def media_part(members: Members, media: Media) -> Part | None:
 def _text(members: Members, _: Media) -> Part | None:
     text = first(members, _TEXTS)
     if isinstance(text, dict):  # an assistant's {"text": {"value": …}}
-        text = first(text, ("value", "text", "content"))
+        text = first(text, ("value", "text", "content")) or shown(text)
     if isinstance(text, dict | list):
         return None
     if members.get("thought") is True:

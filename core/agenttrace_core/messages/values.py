@@ -43,7 +43,7 @@ def plain(value: Mapping[str, Any] | None) -> Any:
                 listed = reversed(inner.get("values") or ())
                 waiting.extend((pairs, pair.get("key", ""), pair.get("value") or {}) for pair in listed)
             case "intValue":
-                container[place] = int(inner)
+                container[place] = int(inner) if isinstance(inner, int | str) else inner
             case _:
                 container[place] = inner
     return top[0]

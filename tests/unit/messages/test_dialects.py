@@ -171,6 +171,20 @@ SPANS: dict[str, tuple[dict[str, Any], Any, Any]] = {
              "role": "assistant", "content": None, "tool_calls": [OPENAI_CALL]}}]})},
         ASKED, [{**CALLED[0], "finish_reason": "tool_calls"}],
     ),
+    "genkit": (
+        {"genkit:input": dumped({"messages": [{"role": "user", "content": [{"text": "Where is it?"}]}]}),
+         "genkit:output": dumped({"finishReason": "stop",
+                                  "message": {"role": "model", "content": [{"text": {"at": 7}}]}})},
+        ASKED, [{**said("assistant", '{"at":7}'), "finish_reason": "stop"}],
+    ),
+    "livekit": (
+        {"lk.chat_ctx": dumped({"items": [{"type": "message", "role": "user", "content": ["Where is it?"]}]}),
+         "lk.response.text": "In Leeds."},
+        ASKED, ANSWERED,
+    ),
+    "content without a number": (
+        {"gen_ai.prompt.content": "Where is it?", "gen_ai.completion.content": "In Leeds."}, ASKED, ANSWERED,
+    ),
     "laminar": ({"lmnr.span.input": dumped([USER]), "lmnr.span.output": dumped("In Leeds.")}, ASKED, ANSWERED),
 }  # fmt: skip
 
