@@ -167,8 +167,23 @@ async def _count(client: Client, trace_id: str) -> int:
 
 
 async def _first_pages(client: Client, trace_id: str, where: str, table: Table) -> None:
+    """Ask for what a page of a long trace is made of: pages by time and as a tree, parts of it, one span."""
     path = f"/api/v1/traces/{trace_id}"
-    table.add(f"first page, {where}: spans in it", len((await client.json(path))["spans"]), "spans")
-    times = [(await client.timed_get(path))[0] for _ in range(_PAGES)]
-    for quantile, value in zip((50, 95), quantiles(times, 0.5, 0.95), strict=True):
-        table.add(f"first page, {where}, p{quantile}", value, "ms", "< 100")
+    first = await client.json(f"{path}?order=tree")
+    table.add(f"first page, {where}: spans in it", len(first["spans"]), "spans")
+    span_id = max(first["spans"][1:], key=lambda span: span["descendants"])["span_id"]
+    asked = {
+        "first page": ("", "< 100"),
+        "first page in tree order": ("?order=tree", "< 100"),
+        "next page of 100": (
+            f"/spans?limit=100&cursor={(await client.json(f'{path}/spans?limit=100'))['next_cursor']}",
+            "",
+        ),
+        "two levels of a subtree": (f"/spans?subtree={span_id}&depth=1", ""),
+        "search inside": ("/spans?q=status:error&limit=100", ""),
+        "one span": (f"/spans/{span_id}", ""),
+    }
+    for name, (rest, goal) in asked.items():
+        times = [(await client.timed_get(path + rest))[0] for _ in range(_PAGES)]
+        for quantile, value in zip((50, 95), quantiles(times, 0.5, 0.95), strict=True):
+            table.add(f"{name}, {where}, p{quantile}", value, "ms", goal)
