@@ -12,9 +12,23 @@ from typing import Any
 import click
 
 _LENGTH = re.compile(r"(\d{1,6})(s|m|h|d|w)", re.ASCII)
+_NEGATED = re.compile(r"-(?!n\d)[^\s-].")
 _UNIT_S = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
 _BUCKETS_S = (60, 300, 900, 3600, 3 * 3600, 6 * 3600, 86_400, 7 * 86_400)
 _MOST_BARS = 48
+
+
+class QueryCommand(click.Command):
+    """A command that takes a query, in which a term may begin with ``-``, as options do.
+
+    No short option but ``-n`` takes a value, so that ``-n5`` is one and ``-status:ok`` is none.
+    """
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Write ``-term`` as ``NOT term``, which means the same and is nobody's option."""
+        end = args.index("--") if "--" in args else len(args)
+        read = [f"NOT {arg[1:]}" if _NEGATED.match(arg) else arg for arg in args[:end]]
+        return super().parse_args(ctx, [*read, *args[end:]])
 
 
 def question_options(since: str | None) -> Callable[[Callable[..., Any]], Callable[..., Any]]:

@@ -19,6 +19,7 @@ from agenttrace_core.errors import (
     NotFoundError,
     OverloadedError,
     PayloadTooLargeError,
+    QueryError,
     UnauthenticatedError,
     UnavailableError,
     UnsupportedError,
@@ -199,9 +200,23 @@ class Client:
     def _check(self, answer: httpx.Response) -> None:
         if answer.status_code < 300:
             return
+        wrong_query = _wrong_query(answer)
+        if wrong_query is not None:
+            raise wrong_query
         kind = _ERRORS.get(answer.status_code, AgentTraceError)
         hint = " (set AGENTTRACE_API_KEY)" if kind is UnauthenticatedError else ""
         raise kind(f"{_reason(answer) or f'the server answered {answer.status_code}'}{hint}")
+
+
+def _wrong_query(answer: httpx.Response) -> QueryError | None:
+    """Return the error that shows the place in a query, if that is what is wrong."""
+    try:
+        error = answer.json()["error"]
+        if error["kind"] != QueryError.kind:
+            return None
+        return QueryError(error["message"], problem=error["problem"], position=error["position"])
+    except (ValueError, KeyError, TypeError):
+        return None
 
 
 def _reason(answer: httpx.Response) -> str:

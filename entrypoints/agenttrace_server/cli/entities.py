@@ -10,7 +10,7 @@ from urllib.parse import quote
 
 import click
 
-from agenttrace_server.cli.asking import asked, question_options
+from agenttrace_server.cli.asking import QueryCommand, asked, question_options
 from agenttrace_server.cli.options import client_options
 
 if TYPE_CHECKING:
@@ -68,7 +68,7 @@ def _command(kind: str) -> Callable[..., Any]:
         click.option("--id", "entity_id", metavar="ID", help=f"Show this {one}, and its traces."),
     ):
         run = option(run)
-    return click.command(kind)(client_options(run))
+    return click.command(kind, cls=QueryCommand)(client_options(run))
 
 
 def show_error_kinds(client: Client, question: dict[str, Any], *, limit: int, as_json: bool) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from agenttrace_server.cli.asking import asked, bucket_for, question_options, timezone_here
+from agenttrace_server.cli.asking import QueryCommand, asked, bucket_for, question_options, timezone_here
 from agenttrace_server.cli.options import client_options
 
 if TYPE_CHECKING:
@@ -74,7 +74,7 @@ def _command(kind: str) -> Callable[..., Any]:
         run = option(run)
     if kind == "errors":
         run = click.option("--kinds", is_flag=True, help="Errors that differ in kind, with their messages.")(run)
-    return click.command(kind)(client_options(run))
+    return click.command(kind, cls=QueryCommand)(client_options(run))
 
 
 def _show(

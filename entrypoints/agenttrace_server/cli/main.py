@@ -9,7 +9,7 @@ from typing import Any, NoReturn
 import click
 
 from agenttrace_core import __version__
-from agenttrace_core.errors import AgentTraceError, ConfigurationError, InvalidInputError
+from agenttrace_core.errors import AgentTraceError, ConfigurationError, InvalidInputError, QueryError
 
 EXIT_FAILURE = 1
 EXIT_USAGE = 2
@@ -19,7 +19,7 @@ _COMMANDS = {
     "demo": ("demo", "Start the server and send it a few agent traces to look at."),
     "import": ("importing", "Send OTLP/JSON lines from files (plain, gzip, zstd)."),
     "export": ("exporting", "Write traces as OTLP/JSON lines."),
-    "traces": ("traces", "List the newest traces."),
+    "traces": ("traces", "List the newest traces, or search for some."),
     "trace": ("trace", "Show one trace as a tree."),
     "tail": ("tail", "Show spans as they arrive."),
     "usage": ("figures", "Show spans, tokens and traces, by time or model or anything."),
@@ -103,7 +103,10 @@ def run(args: list[str] | None = None) -> int:
         sys.stderr.close()
         return EXIT_FAILURE
     except AgentTraceError as error:
-        _say(str(error))
+        if isinstance(error, QueryError):
+            _say_where(error)
+        else:
+            _say(str(error))
         return EXIT_USAGE if isinstance(error, (ConfigurationError, InvalidInputError)) else EXIT_FAILURE
     except OSError as error:
         _say(f"{error.filename}: {error.strerror}" if error.filename else str(error))
@@ -116,3 +119,22 @@ def _say(message: str) -> None:
 
     for line in message.splitlines() or ["failed"]:
         click.echo(f"agenttrace: {plain(line)}", err=True)
+
+
+def _say_where(error: QueryError) -> None:
+    """Show a query's error: what is wrong, the line with carets under the place, and what else helps."""
+    import textwrap
+    from shutil import get_terminal_size
+
+    from agenttrace_server.cli.text import plain
+
+    problem, *rest = str(error).splitlines() or [error.problem]
+    click.echo(f"agenttrace: {plain(problem)}", err=True)
+    for line in rest:
+        if set(line.strip()) == {"^"}:
+            click.secho(line, fg="red", bold=True, err=True)
+        elif line.startswith(" "):
+            click.echo(plain(line), err=True)
+        else:
+            width = max(40, get_terminal_size().columns)
+            click.echo(textwrap.fill(plain(line, 4000), width, subsequent_indent="  "), err=True)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from agenttrace_core.errors import UnavailableError
+from agenttrace_server.cli.asking import QueryCommand
 from agenttrace_server.cli.options import client_options
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ _RECONNECT_S = 1.0
 _NARROW = 110
 
 
-@click.command("tail")
+@click.command("tail", cls=QueryCommand)
 @client_options
 @click.argument("query", nargs=-1, metavar="[QUERY]...")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a line, as the API gives them.")

@@ -10,39 +10,61 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from agenttrace_server.cli.asking import QueryCommand, asked, question_options
 from agenttrace_server.cli.options import client_options
-from agenttrace_server.cli.text import count, duration
+from agenttrace_server.cli.text import count, dollars, duration
 
 if TYPE_CHECKING:
     from rich.table import Table
     from rich.text import Text
 
-_HEADINGS = ("start", "trace", "name", "service", "duration", "spans", "errors", "tokens")
-_RIGHT = ("duration", "spans", "errors", "tokens")
+_HEADINGS = ("start", "trace", "name", "service", "duration", "spans", "errors", "tokens", "cost")
+_RIGHT = ("duration", "spans", "errors", "tokens", "cost")
 _NARROW = 110
 """Below so many columns, what is left out: the year, the seconds, most of the id and the service."""
 
 
-@click.command("traces")
+@click.command("traces", cls=QueryCommand)
 @client_options
+@question_options(None)
+@click.option(
+    "--sort", metavar="ORDER", help="start, duration, cost or tokens, the greatest first; with :asc, the least."
+)
 @click.option("--limit", "-n", type=click.IntRange(1), default=20, show_default=True, help="At most so many.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a line, as the API gives them.")
-def traces_command(config: Path | None, data: Path | None, api: str | None, limit: int, as_json: bool) -> None:
-    """List the newest traces."""
+def traces_command(
+    config: Path | None,
+    data: Path | None,
+    api: str | None,
+    query: tuple[str, ...],
+    since: str | None,
+    until: str | None,
+    sort: str | None,
+    limit: int,
+    as_json: bool,
+) -> None:
+    """List traces, the newest first.
+
+    QUERY says which, as in: 'model:gpt-4o* status:error duration>2s "refund"'. --since and --until are about
+    their start.
+    """
     from agenttrace_server.cli import terminal
     from agenttrace_server.cli.client import Client, Server
 
+    question = asked(query, since, until)
     with Client(Server.find(api, data=data, config=config)) as client:
-        found = list(client.pages("/api/v1/traces", limit=limit))
+        ordered = question | ({"sort": sort} if sort else {})
+        found = list(client.pages("/api/v1/traces", limit=limit, **ordered))
     if as_json:
         for item in found:
             click.echo(json.dumps(item))
-        return
-    if not found:
+    elif found:
+        screen = terminal.console()
+        screen.print(trace_table(found, screen.width))
+    elif question:
+        click.echo("No traces like that.")
+    else:
         click.echo("No traces yet. Send some: `agenttrace demo`, or point an OpenTelemetry exporter at the server.")
-        return
-    screen = terminal.console()
-    screen.print(trace_table(found, screen.width))
 
 
 def trace_table(items: Iterable[dict[str, Any]], width: int) -> Table:
@@ -71,6 +93,7 @@ def _row(item: dict[str, Any], *, narrow: bool) -> list[Text]:
         cell(count(item.get("spans"))),
         cell(count(item.get("errors")), "bold red"),
         cell(count(tokens)),
+        cell(dollars(item.get("cost_usd")) if tokens else ""),
     ]
     for text in row:
         text.no_wrap = True

@@ -111,3 +111,40 @@ def test_doctor_finds_fault_and_says_what_to_do(capsys: pytest.CaptureFixture[st
     said = capsys.readouterr().out
     assert "format 99" in said
     assert "pip install -U" in said
+
+
+@pytest.mark.parametrize(
+    ("args", "query", "limit"),
+    [
+        (["-status:ok"], "NOT status:ok", 20),
+        (["model:x", "-has:session", "-n5"], "model:x NOT has:session", 5),
+        (["-n", "7", "-{a b}", '-"x y"'], 'NOT {a b} NOT "x y"', 7),
+        (["--", "-a"], "-a", 20),
+    ],
+)
+def test_a_term_that_begins_as_options_do_is_a_term(
+    args: list[str], query: str, limit: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Lost otherwise: negation, on a command line."""
+    from agenttrace_server.cli.traces import traces_command
+
+    given: dict[str, object] = {}
+    monkeypatch.setattr(traces_command, "callback", lambda **options: given.update(options))
+    traces_command.main(args, standalone_mode=False)
+    assert (" ".join(given["query"]), given["limit"]) == (query, limit)  # type: ignore[call-overload]
+
+
+def test_a_wrong_query_is_shown_where_it_is(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Lost otherwise: the caret, which stands under the place only if its line is as the query's."""
+    from agenttrace_core.query.language import parse_traces
+    from agenttrace_server.cli import main, traces
+
+    monkeypatch.setattr(traces.traces_command, "callback", lambda query, **_: parse_traces(" ".join(query)))
+    assert main.run(["traces", "model:x", "modle:y"]) == 2
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[:3] == [
+        "agenttrace: there is no field 'modle'; did you mean model?", "  model:x modle:y", "          ^^^^^",
+    ]  # fmt: skip
+    assert max(map(len, lines)) <= 80
