@@ -21,6 +21,7 @@ from agenttrace_server.composition import CURSOR_SECRET, RECEIPT_SECRET, Opened
 from agenttrace_server.composition_ingest import authenticator, door_config, ingest_service
 from agenttrace_server.composition_meter import figures
 from agenttrace_server.composition_place import Place
+from agenttrace_server.composition_prices import pricing_of
 from agenttrace_server.query.app import make_api_app
 from agenttrace_server.query.patience import Patience, QueryLimits
 from agenttrace_server.query.serve import serve
@@ -54,6 +55,7 @@ async def run_query(settings: Settings, place: Place) -> None:
             receipt_key=await catalog.secret(RECEIPT_SECRET),
             cursor_key=cursor_key,
             broken_after_s=settings.query.broken_after,
+            pricing=pricing_of(settings),
         )
 
         async def parts() -> Mapping[str, bool]:

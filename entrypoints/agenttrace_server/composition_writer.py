@@ -5,18 +5,16 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from contextlib import AsyncExitStack
-from datetime import UTC, datetime, time
 
 import structlog
 
-from agenttrace_core.normalise.prices.own import OwnPrice
-from agenttrace_core.normalise.prices.pricing import Pricing
 from agenttrace_core.services.write import WriteConfig, WriteService
 from agenttrace_server.composition import Opened
 from agenttrace_server.composition_meter import FOLDER, FileMeter, beside
 from agenttrace_server.composition_place import Place
+from agenttrace_server.composition_prices import pricing_of
 from agenttrace_server.datafolder import writer_lock
-from agenttrace_server.settings import OwnPriceSettings, Settings
+from agenttrace_server.settings import Settings
 
 _DRAIN_S = 25.0
 _BURIAL_S = 5.0
@@ -59,18 +57,6 @@ async def run_write(settings: Settings, place: Place) -> None:
 def write_config(settings: Settings) -> WriteConfig:
     """Return the writer's sizes and times."""
     return WriteConfig(flush_bytes=settings.write.flush_bytes, flush_age_s=settings.write.flush_age)
-
-
-def pricing_of(settings: Settings) -> Pricing:
-    """Return the operator's prices, and behind them those of the package."""
-    return Pricing([_own_price(own) for own in settings.prices.own])
-
-
-def _own_price(own: OwnPriceSettings) -> OwnPrice:
-    since_ns = None
-    if own.since is not None:
-        since_ns = int(datetime.combine(own.since, time(), UTC).timestamp()) * 10**9
-    return OwnPrice(since_ns=since_ns, **own.model_dump(exclude={"since"}))
 
 
 async def _until_drained(writing: asyncio.Task[None], service: WriteService, place: Place) -> None:

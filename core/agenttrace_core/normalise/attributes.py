@@ -30,6 +30,11 @@ class Attributes:
         pairs = lists.flatten()
         return cls(pairs.field("key"), pairs.field("value"), np.asarray(pc.list_parent_indices(lists)))
 
+    def keys_of(self, row: int) -> frozenset[str]:
+        """Return the keys of one row's attributes."""
+        first, last = np.searchsorted(self.row, (row, row + 1)).tolist()
+        return frozenset(key.decode("utf-8", "replace") for key in self.keys.slice(first, last - first).to_pylist())
+
     def find(self, names: tuple[str, ...]) -> dict[str, Int64s]:
         """Return where each of ``names`` that is there at all occurs, ascending."""
         codes = pc.index_in(self.keys, value_set=_key_set(names))

@@ -16,14 +16,16 @@ from agenttrace_core.model.principal import Principal
 from agenttrace_core.model.receipt import Receipt
 from agenttrace_core.model.score import ScoreSelection
 from agenttrace_core.model.trace import AsOf, TracePosition, TraceSummary
+from agenttrace_core.normalise.prices.pricing import PACKAGE_PRICES, Pricing
 from agenttrace_core.ports.index import SpanIndex, View
 from agenttrace_core.query.cursor import Cursors
 from agenttrace_core.query.settle import SETTLE_COLUMNS, settle
 from agenttrace_core.query.summary import summaries_of
+from agenttrace_core.services.explain import Explanation
 from agenttrace_core.services.known_traces import KnownTraces
 from agenttrace_core.services.otlp_pieces import trace_pieces
 from agenttrace_core.services.queries import logs_of
-from agenttrace_core.services.span_detail import SpanDetail, span_details, span_media
+from agenttrace_core.services.span_detail import SpanDetail, span_details, span_explanations, span_media
 from agenttrace_core.services.trace_rows import settled_rows
 from agenttrace_core.services.trace_views import Part, SpanOrder, TracePage, TraceViews
 from agenttrace_core.services.view import Lag, Seen, Views
@@ -61,6 +63,7 @@ class ReadService:
         index: finds and reads rows.
         receipt_key: the deployment's secret, with which the doors sign receipts.
         cursor_key: the deployment's secret for cursors.
+        pricing: the prices that the writer counts with.
         broken_after_s: silence after which a trace without a root counts as broken.
         clock_ns: tells the time, since the epoch.
     """
@@ -73,6 +76,7 @@ class ReadService:
         receipt_key: bytes,
         cursor_key: bytes,
         broken_after_s: float = 600.0,
+        pricing: Pricing = PACKAGE_PRICES,
         clock_ns: Callable[[], int] = time.time_ns,
     ) -> None:
         self._views = views
@@ -82,6 +86,7 @@ class ReadService:
         self._traces = KnownTraces(index)
         self._trace_views = TraceViews(index, self._traces, cursor_key=cursor_key)
         self._broken_after_ns = int(broken_after_s * 1e9)
+        self._pricing = pricing
         self._clock_ns = clock_ns
 
     async def view(self) -> Seen:
@@ -162,6 +167,18 @@ class ReadService:
         trace_id, span_id = parse_trace_id(trace_id), parse_span_id(span_id)
         seen = await self._views.look()
         return await span_details(self._index, self._traces, seen, principal.project, trace_id, span_id)
+
+    async def explain(self, principal: Principal, trace_id: str, span_id: str) -> list[Explanation]:
+        """Return why a span's canonical values are what they are; more than one where senders used its id twice.
+
+        Raises:
+            NotFoundError: the project has no such span.
+            InvalidInputError: an id is none.
+        """
+        trace_id, span_id = parse_trace_id(trace_id), parse_span_id(span_id)
+        seen = await self._views.look()
+        asked = (principal.project, trace_id, span_id)
+        return await span_explanations(self._index, self._traces, seen, *asked, self._pricing)
 
     async def media(self, principal: Principal, media_id: str) -> Blob:
         """Return the bytes of a picture, sound or file in a message.

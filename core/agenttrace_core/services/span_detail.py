@@ -14,7 +14,9 @@ from agenttrace_core.errors import NotFoundError
 from agenttrace_core.messages.content import SpanContent, span_blob, span_content
 from agenttrace_core.messages.media import Blob, MediaId
 from agenttrace_core.model.score import ScoreSelection
+from agenttrace_core.normalise.prices.pricing import Pricing
 from agenttrace_core.ports.index import SpanIndex
+from agenttrace_core.services.explain import Explanation, explain_rows
 from agenttrace_core.services.known_traces import KnownTraces
 from agenttrace_core.services.log_events import LogEvent, error_type_of, events_of_span
 from agenttrace_core.services.otlp_pieces import located, span_messages
@@ -57,6 +59,19 @@ async def span_details(
     scores = scores.filter(pc.equal(scores["span_id"], pa.scalar(span_id, pa.string())))
     given = (rows.to_pylist(), payload, events, scores)
     return _details(*given) if _is_small(payload) else await to_thread.run_sync(_details, *given)
+
+
+async def span_explanations(
+    index: SpanIndex, traces: KnownTraces, seen: Seen, project: str, trace_id: str, span_id: str, pricing: Pricing
+) -> list[Explanation]:
+    """Return why a span's canonical values are what they are; more than one where senders used its id twice.
+
+    Raises:
+        NotFoundError: the project has no such span.
+    """
+    rows = await traces.span_rows(seen, project, trace_id, span_id)
+    payload = await index.payload(seen.view, located(rows))
+    return await to_thread.run_sync(explain_rows, rows, payload, pricing)
 
 
 async def span_media(index: SpanIndex, traces: KnownTraces, seen: Seen, project: str, media: MediaId) -> Blob:

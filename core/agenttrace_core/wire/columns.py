@@ -52,19 +52,31 @@ def decode_records(records: Sequence[Record], pricing: Pricing = PACKAGE_PRICES)
     Raises:
         CorruptionError: a body does not parse, or its two passes do not agree.
     """
-    bodies = [record.body for record in records]
     try:
-        light = _Levels.of(_light.list_to_record_batch(bodies))
-        sliced = _Levels.of(_sliced.list_to_record_batch(bodies))
+        light, sliced = _passes([record.body for record in records])
     except (ValueError, pa.ArrowInvalid) as error:
         raise CorruptionError(f"a queued request does not parse: {error}") from error
     if len(light.spans) != len(sliced.spans):
         raise CorruptionError("a queued request has other spans as columns than as slices")
     arrival = _arrival(records, light.record_of_span())
-    columns = arrival | _light_columns(light, sliced, arrival["received_ns"]) | _payload_columns(sliced)
+    batch, columns = _batch(light, sliced, arrival["received_ns"])
+    columns |= arrival | _canonical_columns(batch, columns, pricing) | _payload_columns(sliced)
     columns |= {f.name: pa.nulls(len(light.spans), f.type) for f in ROWS if f.name not in columns}
-    columns["cost_usd"] = pricing.costs(columns)
     return pa.table([columns[field.name] for field in ROWS], schema=ROWS)
+
+
+def decode_again(body: bytes, received_ns: pa.Array, pricing: Pricing) -> tuple[Batch, dict[str, pa.Array]]:
+    """Return the columns that rules, times and prices give the spans of a request that was decoded before.
+
+    ``received_ns`` has a time for each of its spans. What only the record of the queue knew is not among the columns.
+    """
+    light, sliced = _passes([body])
+    batch, columns = _batch(light, sliced, received_ns)
+    return batch, columns | _canonical_columns(batch, columns, pricing)
+
+
+def _passes(bodies: list[bytes]) -> tuple[_Levels, _Levels]:
+    return _Levels.of(_light.list_to_record_batch(bodies)), _Levels.of(_sliced.list_to_record_batch(bodies))
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,10 +132,12 @@ def _arrival(records: Sequence[Record], record_of_span: Int64s) -> dict[str, pa.
     return columns | {"position": pa.array(position.astype(np.int32))}
 
 
-def _light_columns(light: _Levels, sliced: _Levels, received: pa.Array) -> dict[str, pa.Array]:
+def _batch(light: _Levels, sliced: _Levels, received: pa.Array) -> tuple[Batch, dict[str, pa.Array]]:
+    """Return the batch as rules see it, and the columns that need none."""
     spans = light.spans
     quality = np.zeros(len(spans), np.uint16)
     columns = _ids_as_text(spans, quality) | _times(spans, received.to_numpy(), quality) | _enums(spans, quality)
+    columns["received_ns"] = received
     columns["name"] = as_text(spans.field("name"), quality)
     status = pc.binary_slice(spans.field("status").field("message"), 0, _STATUS_MESSAGE_BYTES)
     columns["status_message"] = _empty_as_null(as_text(status, quality))
@@ -141,10 +155,15 @@ def _light_columns(light: _Levels, sliced: _Levels, received: pa.Array) -> dict[
         raw_resources=sliced.resources.field("resource"),
         quality=quality,
     )
-    columns |= canonical(batch, {name: columns[name] for name in ("span_id", "parent_span_id", "duration_ns")})
+    return batch, columns
+
+
+def _canonical_columns(batch: Batch, own: dict[str, pa.Array], pricing: Pricing) -> dict[str, pa.Array]:
+    """Return what the rules make of a batch, and what that costs."""
+    columns = canonical(batch, {name: own[name] for name in ("span_id", "parent_span_id", "duration_ns")})
     columns |= {f"context_{name}": columns[name] for name in ("agent", "session_id", "user_id")}
-    columns["quality"] = pa.array(quality)
-    return columns
+    columns["cost_usd"] = pricing.costs({**own, **columns})
+    return columns | {"quality": pa.array(batch.quality)}
 
 
 def _ids_as_text(spans: pa.StructArray, quality: Flags) -> dict[str, pa.Array]:

@@ -21,6 +21,7 @@ _COMMANDS = {
     "export": ("exporting", "Write traces as OTLP/JSON lines."),
     "traces": ("traces", "List the newest traces, or search for some."),
     "trace": ("trace", "Show one trace as a tree."),
+    "explain": ("explain", "Tell which rule gave each field of a span its value."),
     "tail": ("tail", "Show spans as they arrive."),
     "usage": ("figures", "Show spans, tokens and traces, by time or model or anything."),
     "latency": ("figures", "Show percentiles of duration."),

@@ -13,6 +13,7 @@ from agenttrace_server.query.models.entities import (
     ErrorGroup,
     ErrorListing,
 )
+from agenttrace_server.query.models.explain import Explanation, OneExplanation, Reason
 from agenttrace_server.query.models.health import Health
 from agenttrace_server.query.models.scores import GivenScore, Score, ScoreListing, ScoresSent
 from agenttrace_server.query.models.sending import DeadLetter, DeadLetters, Receipt, Sent
@@ -54,6 +55,7 @@ __all__ = [
     "ErrorGroup",
     "ErrorListing",
     "Event",
+    "Explanation",
     "Figures",
     "FoundSpan",
     "GivenScore",
@@ -66,9 +68,11 @@ __all__ = [
     "MissingParent",
     "Model",
     "Money",
+    "OneExplanation",
     "OneSpan",
     "Partial",
     "PathStep",
+    "Reason",
     "Receipt",
     "Resource",
     "Row",

@@ -10,6 +10,7 @@ from fastapi.responses import Response, StreamingResponse
 from agenttrace_core.services.trace_views import Part, SpanOrder
 from agenttrace_server.query import formats, models, render
 from agenttrace_server.query.asking import During, QueryText, Sort, ordered
+from agenttrace_server.query.explaining import explanations
 from agenttrace_server.query.formats import Rows, WantedFormat
 from agenttrace_server.query.parameters import Caller, Cursor, Limit, SpanId, TraceId, json_response
 from agenttrace_server.query.services import ApiServices
@@ -84,6 +85,12 @@ def router(services: ApiServices) -> APIRouter:
     async def get_span(caller: Caller, trace_id: TraceId, span_id: SpanId) -> Response:
         """Everything of a span."""
         return json_response(render.span_details(await services.read.span(caller, trace_id, span_id)))
+
+    @routes.get("/traces/{trace_id}/spans/{span_id}/explain", response_model=models.Explanation)
+    async def explain_span(caller: Caller, trace_id: TraceId, span_id: SpanId) -> Response:
+        """Why each canonical field of a span holds what it holds: the rule, its version, and the attributes."""
+        found = await services.read.explain(caller, trace_id, span_id)
+        return json_response(explanations(trace_id.lower(), found))
 
     @routes.get("/export", response_class=StreamingResponse)
     async def export(caller: Caller) -> StreamingResponse:
