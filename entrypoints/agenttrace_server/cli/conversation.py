@@ -12,8 +12,8 @@ if TYPE_CHECKING:
     from rich.text import Text
 
 _STYLES = {"user": "bold blue", "assistant": "bold green", "system": "bold dim", "tool": "bold magenta"}
-_LONGEST = 4_000
-"""Characters of one part that are printed."""
+_LONGEST, _LONGEST_SYSTEM = 4_000, 600
+"""Characters of one part that are printed; instructions are most often long, and the same every time."""
 
 
 class Conversation:
@@ -49,17 +49,20 @@ def _message(message: dict[str, Any]) -> Iterator[Text]:
 
     role = plain(message["role"], 20)
     head = Text(f"{role}: ", style=_STYLES.get(role, "bold"))
+    longest = _LONGEST_SYSTEM if role == "system" else _LONGEST
     for part in message["parts"] or [{"type": "text", "content": ""}]:
-        for text, style in _part(part):
+        for text, style in _part(part, longest):
             yield head.append(text, style=style)
             head = Text(" " * (len(role) + 2))
 
 
-def _part(part: dict[str, Any]) -> Iterator[tuple[str, str]]:
+def _part(part: dict[str, Any], longest: int) -> Iterator[tuple[str, str]]:
     kind = part.get("type")
     match kind:
         case "text":
-            yield from _text(part.get("content"), "dim not bold" if part.get("parsed") is False else "not bold")
+            yield from _text(
+                part.get("content"), "dim not bold" if part.get("parsed") is False else "not bold", longest
+            )
         case "reasoning":
             yield from _text(part.get("content") or "(thoughts that the provider hides)", "italic dim not bold")
         case "tool_call":
@@ -81,12 +84,12 @@ def _part(part: dict[str, Any]) -> Iterator[tuple[str, str]]:
             yield from _text(f"[{kind}] {_shown({k: v for k, v in part.items() if k != 'type'})}", "dim not bold")
 
 
-def _text(content: Any, style: str) -> Iterator[tuple[str, str]]:
+def _text(content: Any, style: str, longest: int = _LONGEST) -> Iterator[tuple[str, str]]:
     text = str(content or "")
-    for line in text[:_LONGEST].split("\n"):
-        yield plain(line, _LONGEST), style
-    if len(text) > _LONGEST:
-        yield f"… {len(text) - _LONGEST:,} characters more", "dim not bold"
+    for line in text[:longest].split("\n"):
+        yield plain(line, longest), style
+    if len(text) > longest:
+        yield f"… {len(text) - longest:,} characters more", "dim not bold"
 
 
 def _shown(value: Any) -> str:

@@ -30,7 +30,7 @@ def print_head(screen: Console, summary: dict[str, Any]) -> None:
     screen.print(title)
     first = summary.get("start_ns") or 0
     length = max(0, (summary.get("end_ns") or first) - first)
-    facts = [when(first), duration(length), f"{summary.get('spans', 0):,} spans"]
+    facts = [when(first), duration(length), _counted(summary.get("spans", 0), "span")]
     facts += [f"{summary['errors']:,} with errors"] if summary.get("errors") else []
     facts += [f"{summary['running']:,} running"] if summary.get("running") else []
     screen.print(plain(f"{summary['trace_id']}  {' · '.join(facts)}"), style="dim")
@@ -60,9 +60,13 @@ def _cost(summary: dict[str, Any]) -> str:
     unpriced = summary.get("unpriced") or 0
     cost = dollars(summary.get("cost_usd"))
     if unpriced and not cost:
-        return f"no price known ({unpriced:,} {'call' if unpriced == 1 else 'calls'})"
-    without = f", without {unpriced:,} {'call' if unpriced == 1 else 'calls'} of no known price" if unpriced else ""
+        return f"no price known ({_counted(unpriced, 'call')})"
+    without = f", without {_counted(unpriced, 'call')} of no known price" if unpriced else ""
     return f"{cost or 'no cost'}{without}"
+
+
+def _counted(number: int, thing: str) -> str:
+    return f"{number:,} {thing}" if number == 1 else f"{number:,} {thing}s"
 
 
 def _named(summary: dict[str, Any]) -> Iterator[tuple[str, str]]:
