@@ -110,6 +110,32 @@ class SpanQueriesContract(Contract[SpanIndex]):
             )
             assert _ids(found) == ["a" * 32]
 
+    async def test_questions_see_rows_as_they_are_by_now(self, adapter: SpanIndex, world: World) -> None:
+        """Lost otherwise: figures of agents, sessions and users whose spans came before those that name them."""
+        with supported(adapter.capabilities.queries):
+            late = "9".zfill(16)
+            world.arrive([
+                light_row(span_id="1" * 16, input_tokens=10),
+                light_row(span_id="2" * 16, parent_span_id=late, context_ref=late, input_tokens=4),
+                light_row(span_id="3" * 16, parent_span_id="1" * 16, session_id="s", context_session_id="s"),
+            ])  # fmt: skip
+            world.arrive([light_row(trace_id="b" * 32, span_id="4" * 16, input_tokens=1)])
+            for step in range(3):
+                if step == 0:
+                    world.flip(world.spans[:1])
+                    world.tell("default", world.spans[0].light["trace_id"], late, agent="a", user_id="u")
+                queries, view = queries_of(adapter), world.view()
+                for field, value, wanted in (("agent", "a", "2"), ("user_id", "u", "2"), ("session_id", "s", "321")):
+                    chosen = Selection(Compare(Column(field), Op.EQ, value))
+                    rows = await queries.spans(view, "default", chosen, limit=9)
+                    assert sorted(rows["span_id"].to_pylist()) == sorted(n * 16 for n in wanted), (step, field)
+                    found = await queries.search(view, "default", TraceSearch(Some(chosen.spans)))
+                    assert len(found) == 1
+                    asked = Aggregation(Selection(), (Measure.SPANS, Measure.INPUT_TOKENS), (Column(field),))
+                    figures = {r["dim0"]: r for r in (await queries.aggregate(view, "default", asked)).to_pylist()}
+                    assert (figures[value]["spans"], figures[value]["input_tokens"]) == (len(wanted), 4)
+                await (world.flush() if step == 0 else world.compact())
+
     async def test_a_trace_is_searched_whole(self, adapter: SpanIndex, world: World) -> None:
         """Lost otherwise: traces of which one term holds for a span in a file, and another for one that is live."""
         with supported(adapter.capabilities.queries):

@@ -12,6 +12,7 @@ from anyio import to_thread
 
 from agenttrace_adapters.duckdb.analytics import Analytics
 from agenttrace_adapters.duckdb.arrivals import arrivals
+from agenttrace_adapters.duckdb.by_now import ByNow
 from agenttrace_adapters.duckdb.logs import LogFiles, live_records, live_scores, query_scores
 from agenttrace_adapters.duckdb.masks import RowScanner
 from agenttrace_adapters.duckdb.objects import LocalCopies
@@ -24,6 +25,7 @@ from agenttrace_adapters.duckdb.sources import SourceCache
 from agenttrace_adapters.duckdb.spans import AMENDED, SpansTable
 from agenttrace_adapters.duckdb.sql import SqlRunner
 from agenttrace_adapters.duckdb.suggest import Suggestions
+from agenttrace_adapters.duckdb.trace_names import NAMED, asks_for_names
 from agenttrace_core.errors import ConfigurationError
 from agenttrace_core.model.algebra import Aggregation, Field, Selection, TraceSearch
 from agenttrace_core.model.principal import check_project
@@ -179,9 +181,10 @@ class DuckDBIndex(SpanIndex, Arrivals, SqlIndex, LogQueries, FieldValues):
 
     async def sql(self, view: View, project: str, statement: str) -> pa.Table:
         """Run trusted SQL over the table ``spans``; see the port."""
-        return await self._sql.run(statement, await self._spans_table(view, project))
+        named = any(name in statement for name in NAMED)
+        return await self._sql.run(statement, await self._spans_table(view, project, named=named))
 
-    async def _spans_table(self, view: View, project: str) -> SpansTable:
+    async def _spans_table(self, view: View, project: str, *, named: bool) -> SpansTable:
         """Return the project's spans as they are by now: THE table of everything that asks over many rows."""
         files = [file for file in view.snapshot.files if any(s.project == project for s in file.segments)]
         paths = {str(file.id): await self._sources.path(file, "light") for file in files if "light" in file.objects}
@@ -191,7 +194,8 @@ class DuckDBIndex(SpanIndex, Arrivals, SqlIndex, LogQueries, FieldValues):
         live_rows = pa.concat_tables([_schema(LIGHT.names).empty_table(), *live])
         changes = (await self._sources.of_project(view, project)).changes
         amended = pa.concat_tables([AMENDED.empty_table(), *(await self._sources.amended(view, project)).values()])
-        return SpansTable(check_project(project), paths, dropped, amended, changes.amend(live_rows))
+        names = await self._sources.names(view, project) if named else None
+        return SpansTable(check_project(project), paths, dropped, amended, changes.amend(live_rows), names)
 
     async def log_records(
         self, view: View, project: str, trace_ids: Sequence[str], *, columns: Sequence[str] | None = None
@@ -257,26 +261,39 @@ class DuckDBIndex(SpanIndex, Arrivals, SqlIndex, LogQueries, FieldValues):
         return Suggestions(self._sql, self._sources, self._parts, newest_parts)
 
     async def _project(self, view: View, project: str, scores: Collection[str]) -> ProjectSpans:
-        asked = {name: await self.scores(view, project, ScoreSelection(name=name)) for name in scores}
-        scored = ScoredRows({name: EffectiveScores.of(of) for name, of in asked.items()}, self._rows_of_part)
+        by_now = ByNow(self._sources, view, project)
 
         async def versions(trace_ids: Sequence[str], columns: Sequence[str]) -> pa.Table:
-            return await self.versions(view, project, trace_ids, columns=columns)
+            async def read(names: Sequence[str]) -> pa.Table:
+                return await self.versions(view, project, trace_ids, columns=names)
+
+            return await by_now.read(columns, read)
+
+        async def fetch(part: Part, rows: Int64s, columns: Sequence[str]) -> pa.Table:
+            async def read(names: Sequence[str]) -> pa.Table:
+                return await self._rows_of_part(part, rows, names)
+
+            return await by_now.read(columns, read)
+
+        async def fetch_all(places: Sequence[tuple[Part, int]]) -> pa.Table:
+            return await by_now.filled(await self._rows_of_parts(places), LIGHT.names)
 
         async def payloads(locations: Sequence[Location]) -> pa.Table:
             return await self.payload(view, locations)
 
+        asked = {name: await self.scores(view, project, ScoreSelection(name=name)) for name in scores}
+        scored = ScoredRows({name: EffectiveScores.of(of) for name, of in asked.items()}, fetch)
         return ProjectSpans(
             sql=self._sql,
             parts=await self._parts.of_project(view, project),
             ledger=await self._sources.of_project(view, project),
-            scanner=RowScanner(self._sql, self._sources, self._parts, project, scored),
+            scanner=RowScanner(self._sql, self._sources, self._parts, project, scored, by_now),
             scores=scored.by_name,
             dropped=lambda source: self._sources.dropped(view, source),
             versions=versions,
             payloads=payloads,
-            fetch=self._rows_of_part,
-            read=self._rows_of_parts,
+            fetch=fetch,
+            read=fetch_all,
         )
 
     async def _rows_of_part(self, part: Part, rows: Int64s, columns: Sequence[str]) -> pa.Table:
@@ -314,7 +331,9 @@ class DuckDBIndex(SpanIndex, Arrivals, SqlIndex, LogQueries, FieldValues):
 
     async def aggregate(self, view: View, project: str, aggregation: Aggregation) -> pa.Table:
         """Answer from roll-ups where they hold, and from rows elsewhere; see ``Analytics``."""
-        return await self._analytics.aggregate(view, await self._spans_table(view, project), aggregation)
+        return await self._analytics.aggregate(
+            view, await self._spans_table(view, project, named=asks_for_names(aggregation)), aggregation
+        )
 
     @property
     def _analytics(self) -> Analytics:

@@ -6,12 +6,13 @@ is one statement; what is asked of both is two, whose masks are put together her
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pyarrow as pa
 
+from agenttrace_adapters.duckdb.by_now import ByNow
 from agenttrace_adapters.duckdb.fields import Parameters, map_key
 from agenttrace_adapters.duckdb.parts import Part, Parts
 from agenttrace_adapters.duckdb.predicates import condition, leaves, text_in_attributes, text_in_columns
@@ -20,6 +21,7 @@ from agenttrace_adapters.duckdb.sources import SourceCache
 from agenttrace_adapters.duckdb.sql import SqlRunner
 from agenttrace_core.model.algebra import And, Attribute, Compare, Contains, Not, Or, Present, Score, SpanPredicate
 from agenttrace_core.model.segment import SegmentFile
+from agenttrace_core.query.evaluate import needed_columns
 from agenttrace_core.query.score_match import score_names
 from agenttrace_core.schema.arrays import Bools
 from agenttrace_core.schema.attribute_columns import AttributeKeys
@@ -47,10 +49,14 @@ class RowScanner:
         parts: knows which attributes have columns.
         project: whose rows are asked.
         scored: knows rows by their scores.
+        by_now: knows what of rows has changed since they were written.
     """
 
-    def __init__(self, sql: SqlRunner, sources: SourceCache, parts: Parts, project: str, scored: ScoredRows) -> None:
+    def __init__(
+        self, sql: SqlRunner, sources: SourceCache, parts: Parts, project: str, scored: ScoredRows, by_now: ByNow
+    ) -> None:
         self._sql, self._sources, self._parts, self._project, self._scored = sql, sources, parts, project, scored
+        self._by_now = by_now
 
     async def satisfying(self, parts: Sequence[Part], predicate: SpanPredicate, *, undecided: bool) -> Masks:
         """Return which rows satisfy a predicate; ``undecided`` is what counts where light rows cannot tell."""
@@ -59,11 +65,15 @@ class RowScanner:
             found |= await self._of_files(group, predicate, undecided=undecided)
         chunks = [part for part in parts if part.table is not None]
         if chunks and score_names(predicate):
-            found |= {part: await self._scored.of_chunk(part, predicate, undecided=undecided) for part in chunks}
+            for part in chunks:
+                assert part.table is not None, "a chunk's part has a table"
+                table = await self._by_now.filled(part.table, needed_columns(predicate))
+                filled = replace(part, table=table)
+                found[part] = await self._scored.of_chunk(filled, predicate, undecided=undecided)
         elif chunks:
             parameters = Parameters()
             where = condition(predicate, parameters, undecided=undecided)
-            found |= await self._of_chunks(chunks, where, parameters)
+            found |= await self._of_chunks(chunks, where, parameters, needed_columns(predicate))
         return found
 
     async def _groups(self, parts: Sequence[Part], predicate: SpanPredicate) -> list[_Files]:
@@ -86,7 +96,7 @@ class RowScanner:
         parameters = Parameters()
         if (group.keys is None and not score_names(predicate)) or not columns:
             where = condition(predicate, parameters, undecided=undecided)
-            return await self._hits(group, "light", where, parameters)
+            return await self._hits(group, "light", where, parameters, needed_columns(predicate))
         if not light:
             where = condition(predicate, parameters, undecided=undecided, keys=group.keys)
             return await self._hits(group, "attributes", where, parameters)
@@ -138,25 +148,32 @@ class RowScanner:
 
     # --- Statements ---
 
-    async def _hits(self, group: _Files, name: str, where: str, parameters: Parameters) -> Masks:
+    async def _hits(
+        self, group: _Files, name: str, where: str, parameters: Parameters, needed: Collection[str] = ()
+    ) -> Masks:
         given: dict[str, object] = dict(parameters.values)
         given["files"] = [str(await self._sources.path(file, name)) for file in group.files.values()]
+        rows, tables = "read_parquet($files, file_row_number = true)", dict[str, pa.Table]()
+        if name == "light":
+            rows, tables = await self._by_now.joined(rows, list(group.files), needed)
         mine = ""
         if name == "light" and any(s.project != self._project for f in group.files.values() for s in f.segments):
             given["project"], mine = self._project, " AND project = $project"
         found = await self._sql.ask(
             "SELECT file_index::BIGINT AS source, file_row_number AS row "  # noqa: S608 - see predicates
-            f"FROM read_parquet($files, file_row_number = true) WHERE {where}{mine}",
+            f"FROM {rows} WHERE {where}{mine}",
             given,
-            {},
+            tables,
         )
         return _masks(found, list(group.files), group.parts)
 
-    async def _of_chunks(self, chunks: Sequence[Part], where: str, parameters: Parameters) -> Masks:
+    async def _of_chunks(
+        self, chunks: Sequence[Part], where: str, parameters: Parameters, needed: Collection[str]
+    ) -> Masks:
         found = await self._sql.ask(
             f"SELECT source, row FROM live WHERE {where}",  # noqa: S608 - see predicates
             parameters.values,
-            {"live": live_table(chunks)},
+            {"live": await self._by_now.filled(live_table(chunks), needed)},
         )
         return _masks(found, [part.source for part in chunks], chunks)
 

@@ -42,6 +42,15 @@ class ParquetRows:
         """Column chunks that the footer tells of: what an open object holds in memory, about a kilobyte each."""
         return self._footer.num_row_groups * self._footer.num_columns
 
+    def lacks(self, column: str) -> bool:
+        """Say whether some row may have no value in a flat column."""
+        at = self._schema.get_field_index(column)
+        for group in range(self._footer.num_row_groups):
+            statistics = self._footer.row_group(group).column(at).statistics
+            if statistics is None or not statistics.has_null_count or statistics.null_count:
+                return True
+        return False
+
     def twin(self) -> ParquetRows:
         """Return another reader of the same object, for another thread."""
         return ParquetRows(self._path, self._schema, self._footer)

@@ -19,6 +19,7 @@ from agenttrace_adapters.duckdb.rollups import Rollup
 from agenttrace_adapters.duckdb.rows import ParquetRows, translated
 from agenttrace_adapters.duckdb.runs import TraceRun
 from agenttrace_adapters.duckdb.spans import AMENDED
+from agenttrace_adapters.duckdb.trace_names import NAMED, trace_names
 from agenttrace_core.model.segment import FileKind, Segment, SegmentFile, Snapshot, StoredObject, Superseded
 from agenttrace_core.ports.index import View
 from agenttrace_core.ports.live import LiveChunk
@@ -60,6 +61,7 @@ class _Known:
     dropped: dict[str, Int64s]
     superseded: list[Superseded]
     of_project: dict[str, Sources] = field(default_factory=dict)
+    names: dict[str, pa.Table] = field(default_factory=dict)
 
 
 class SourceCache:
@@ -74,6 +76,7 @@ class SourceCache:
         self._segments: tuple[Snapshot, dict[str, list[tuple[SegmentFile, list[Segment]]]]] | None = None
         self._corrections: dict[int, tuple[Superseded, TraceRun]] = {}
         self._changes: dict[str, dict[tuple[str, str], ChangeRun | None]] = {}
+        self._lacking: dict[UUID, bool] = {}
         self._amended: dict[tuple[str, str], tuple[bytes, pa.Table]] = {}
         self._open: OrderedDict[tuple[str, str], ParquetRows] = OrderedDict()
         self._open_weight = 0
@@ -84,7 +87,7 @@ class SourceCache:
             rows.close()
         held_maps = (
             self._views, self._file_runs, self._rollups, self._chunk_runs, self._corrections, self._open,
-            self._changes, self._amended,
+            self._changes, self._amended, self._lacking,
         )  # fmt: skip
         for held in held_maps:
             held.clear()
@@ -123,6 +126,26 @@ class SourceCache:
                 known[project] = Rollup.open(str(file.id), project, segments, path, traces)
             found.append(known[project])
         return found
+
+    async def names(self, view: View, project: str) -> pa.Table:
+        """Return the names of traces that some of their rows do not have: ``TRACE_NAMES``."""
+        known = self._look(view)
+        if project not in known.names:
+            sources = await self.of_project(view, project)
+            lacking = [run for run in sources.found_in if await self._lacks_names(view, run)]
+            everywhere = [*sources.found_in, *sources.corrections]
+            known.names[project] = await to_thread.run_sync(trace_names, lacking, everywhere)
+        return known.names[project]
+
+    async def _lacks_names(self, view: View, run: TraceRun) -> bool:
+        file = self.file(view, run.source)
+        if file is None:
+            rows = self.chunk(view, run.source).rows
+            return any(rows[name].null_count for name in NAMED)
+        if file.id not in self._lacking:
+            reader = await self.rows(file, "light")
+            self._lacking[file.id] = any(reader.lacks(name) for name in NAMED)
+        return self._lacking[file.id]
 
     async def amended(self, view: View, project: str) -> dict[str, pa.Table]:
         """Return, by file, the rows that are not as they were written any more: ``AMENDED``, by row ascending."""
@@ -199,6 +222,8 @@ class SourceCache:
         ids = {file.id for known in kept for file in known.files.values()}
         chunks = {chunk for known in kept for chunk in known.chunks}
         used = {id(s) for known in kept for s in known.superseded}
+        for gone in self._lacking.keys() - ids:
+            del self._lacking[gone]
         for gone in self._file_runs.keys() - ids:
             del self._file_runs[gone]
         for gone in self._rollups.keys() - ids:

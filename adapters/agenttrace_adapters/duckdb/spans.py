@@ -14,6 +14,7 @@ import duckdb
 import numpy as np
 import pyarrow as pa
 
+from agenttrace_adapters.duckdb.trace_names import NAMED
 from agenttrace_core.query.amend import AMENDED_COLUMNS
 from agenttrace_core.schema.arrays import Int64s
 from agenttrace_core.schema.tables import LIGHT, LOCATION
@@ -32,6 +33,7 @@ class SpansTable:
         dropped: by file id, the rows that do not count, ascending.
         amended: rows of files of which a column is no longer as written, in the schema ``AMENDED``.
         live: rows that are not in files yet, as they are by now: ``LIGHT`` and ``LOCATION``.
+        names: ``TRACE_NAMES`` that are to be put where rows have no session or user; None where nobody asks.
     """
 
     project: str
@@ -39,6 +41,7 @@ class SpansTable:
     dropped: Mapping[str, Int64s]
     amended: pa.Table
     live: pa.Table
+    names: pa.Table | None = None
 
     def only(self, files: Collection[str], *, live: bool = True) -> SpansTable:
         """Return the same of some files alone, with or without what is live."""
@@ -55,6 +58,13 @@ class SpansTable:
         What it reads is registered with the connection under names of its own; call it once a connection.
         Of the files, only columns that the statement around it uses are read.
         """
+        if self.names is not None and len(self.names) and not NAMED.keys().isdisjoint(columns):
+            connection.register("spans_names", self.names)
+            rows = replace(self, names=None).select(connection, tuple(dict.fromkeys((*columns, "trace_id"))))
+            said = {c: f"COALESCE(r.{c}, n.{NAMED[c]}) AS {c}" for c in NAMED}
+            listed = ", ".join(said.get(c, f"r.{_quoted(c)}") for c in columns)
+            joined = f"({rows}) r LEFT JOIN spans_names n ON n.trace_id = r.trace_id"
+            return f"SELECT {listed} FROM {joined}"  # noqa: S608 - our own names
         connection.register("spans_live", self.live)
         listed = ", ".join(_quoted(name) for name in columns)
         parts = [f"SELECT {listed} FROM spans_live"]  # noqa: S608 - column names of our own schema
