@@ -206,7 +206,7 @@ class World:
         gone = {span.arrival for span in self.lost if span.source in self._chunks}
         chunks = [
             LiveChunk(
-                i, _ranges(rows), rows, trace_sums(_without(rows, dead.get(i, ()))),
+                i, _ranges(i), rows, trace_sums(_without(rows, dead.get(i, ()))),
                 flips=_but(self._changes[i].flips, gone), contexts=self._changes[i].contexts,
             )
             for i, rows in self._chunks.items()
@@ -430,8 +430,8 @@ def _but(flips: pa.Table, gone: Set[tuple[int, int, int]]) -> pa.Table:
     return flips.filter(pa.array([arrival not in gone for arrival in arrivals], pa.bool_()))
 
 
-def _ranges(rows: pa.Table) -> tuple[OffsetRange, ...]:
-    offset = int(rows["offset"][0].as_py())
+def _ranges(chunk: str) -> tuple[OffsetRange, ...]:
+    offset = int(chunk.removeprefix("chunk-"))
     return (OffsetRange(0, offset, offset + 1),)
 
 
