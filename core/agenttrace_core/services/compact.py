@@ -30,6 +30,7 @@ from agenttrace_core.services.absorber import Absorber
 from agenttrace_core.services.failpoint import Failpoint, no_failpoint
 from agenttrace_core.services.flush import EncodedFile, change_objects, encoded_file, store_files
 from agenttrace_core.services.merge_input import Changes, LogInput, MergeInput, pieces
+from agenttrace_core.services.rule_versions import oldest_rules
 
 _log = logging.getLogger(__name__)
 
@@ -184,9 +185,9 @@ class CompactService:
             )
             for file in old
         ]
-        return await to_thread.run_sync(self._merged, inputs, _next_level(old))
+        return await to_thread.run_sync(self._merged, inputs, _next_level(old), oldest_rules(old))
 
-    def _merged(self, inputs: Sequence[MergeInput], level: int) -> list[EncodedFile]:
+    def _merged(self, inputs: Sequence[MergeInput], level: int, normaliser: str) -> list[EncodedFile]:
         known = [source.attribute_keys for source in inputs if source.attribute_keys is not None]
         writer = SpansFileWriter(self._open_sink, attribute_keys=common_keys(known) if known else None, rollup=True)
         changes = Changes.of_all(inputs)
@@ -198,7 +199,7 @@ class CompactService:
         spans = writer.finish()
         flips = _unexpired(absorber.flips(), self._config.retention, time.time_ns())
         objects = {**spans.objects, **change_objects(flips, absorber.contexts())}
-        return [encoded_file(uuid4(), FileKind.SPANS, level, objects, spans.segments)]
+        return [encoded_file(uuid4(), FileKind.SPANS, level, objects, spans.segments, normaliser)]
 
     async def _merge_logs(self, old: Sequence[SegmentFile], superseded: Sequence[Superseded]) -> list[EncodedFile]:
         del superseded  # log records have no versions

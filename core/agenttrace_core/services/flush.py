@@ -67,9 +67,14 @@ def change_objects(flips: pa.Table, contexts: pa.Table) -> dict[str, pa.Buffer]:
 
 
 def encoded_file(
-    name: UUID, kind: FileKind, level: int, data: Mapping[str, pa.Buffer], segments: tuple[Segment, ...]
+    name: UUID,
+    kind: FileKind,
+    level: int,
+    data: Mapping[str, pa.Buffer],
+    segments: tuple[Segment, ...],
+    normaliser: str | None = None,
 ) -> EncodedFile:
-    """Describe encoded objects.
+    """Describe encoded objects; ``normaliser`` is the version of the rules that made its rows: by default that of now.
 
     A key holds its checksum, so that a file made anew with other bytes takes another key, and an
     object that somebody may be reading is never written over.
@@ -90,7 +95,7 @@ def encoded_file(
         checksum = xxhash.xxh3_128_hexdigest(buffer)
         key = f"{kind}/{name.hex[:2]}/{name}-{checksum[:12]}.{part}.{suffix[part]}"
         objects[part] = StoredObject(key, buffer.size, checksum)
-    return EncodedFile(SegmentFile(name, kind, level, VERSION, objects, segments), data)
+    return EncodedFile(SegmentFile(name, kind, level, normaliser or VERSION, objects, segments), data)
 
 
 async def store_files(files: Sequence[EncodedFile], catalog: SegmentCatalog, storage: ObjectStorage) -> None:

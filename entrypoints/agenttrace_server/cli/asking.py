@@ -52,7 +52,7 @@ def question_options(since: str | None) -> Callable[[Callable[..., Any]], Callab
 def asked(query: tuple[str, ...], since: str | None, until: str | None, now_ns: int | None = None) -> dict[str, Any]:
     """Return the parameters ``q``, ``start`` and ``end`` of the API, those that are given."""
     now_ns = time.time_ns() if now_ns is None else now_ns
-    given = {"q": " ".join(query), "start": _moment(since, now_ns), "end": _moment(until, now_ns)}
+    given = {"q": " ".join(query), "start": moment(since, now_ns), "end": moment(until, now_ns)}
     return {name: value for name, value in given.items() if value}
 
 
@@ -72,6 +72,7 @@ def timezone_here() -> str:
     return named if re.fullmatch(r"[A-Za-z0-9_+\-/]{1,60}", named) and not Path(named).is_absolute() else "UTC"
 
 
-def _moment(text: str | None, now_ns: int) -> str | None:
+def moment(text: str | None, now_ns: int) -> str | None:
+    """Return a time, with an age such as ``7d`` as nanoseconds since the epoch."""
     found = _LENGTH.fullmatch(text or "")
     return text if found is None else str(now_ns - int(found[1]) * _UNIT_S[found[2]] * 10**9)
