@@ -16,7 +16,7 @@ import pytest
 
 _SUITES = (
     "base", "index", "index_arrivals", "index_world", "live", "logs", "metadata", "metadata_machine", "queries",
-    "queue", "storage",
+    "queue", "score_queries", "storage",
 )  # fmt: skip
 
 pytest.register_assert_rewrite(*(f"agenttrace_contracts.{suite}" for suite in _SUITES))

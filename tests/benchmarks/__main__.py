@@ -44,6 +44,7 @@ _MEASURES: dict[str, Callable[[Plan], Awaitable[Table]]] = {
 @click.option("--rate", type=float, help="Spans a second to hold (80000).")
 @click.option("--seconds", type=float, help="Length of each load, instead of each measure's own.")
 @click.option("--library-spans", type=int, help="Spans that look-ups and start-up are measured on (10000000).")
+@click.option("--library-days", type=float, help="Days over which their times are spread (1; questions ask for 7).")
 @click.option("--library", type=click.Path(path_type=Path), help="Folder of those spans; loaded if new, and kept.")
 @click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="A configuration key of the server.")
 @click.option("--senders", default=1, show_default=True, help="Sending processes.")
@@ -60,6 +61,7 @@ def main(
     rate: float | None,
     seconds: float | None,
     library_spans: int | None,
+    library_days: float | None,
     library: Path | None,
     settings: tuple[str, ...],
     senders: int,
@@ -73,7 +75,7 @@ def main(
     other = Other(*against) if against else None
     with tempfile.TemporaryDirectory(prefix="agenttrace-benchmark-", dir=base, ignore_cleanup_errors=True) as scratch:
         given: dict[str, Any] = {
-            "rate": rate, "library_spans": library_spans,
+            "rate": rate, "library_spans": library_spans, "library_days": library_days,
             **dict.fromkeys(("ack_s", "sustain_s", "soak_s", "search_s") if seconds else (), seconds),
         }  # fmt: skip
         plan = Plan(

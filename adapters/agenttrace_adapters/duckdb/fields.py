@@ -33,10 +33,15 @@ class Type(Enum):
 
 @dataclass(frozen=True, slots=True)
 class SqlField:
-    """An expression over light rows, null where the span has no value."""
+    """An expression over light rows, null where the span has no value.
+
+    ``first_of`` are two columns, where it is the first of them that has a value: a comparison of either can be
+    decided by what a file's dictionaries hold, and none of the expression.
+    """
 
     sql: str
     type: Type
+    first_of: tuple[str, str] | None = None
 
 
 @dataclass(slots=True)
@@ -56,6 +61,10 @@ def _texts(*names: str) -> dict[str, SqlField]:
     return {name: SqlField(name, Type.TEXT) for name in names}
 
 
+def _first_of(first: str, second: str) -> SqlField:
+    return SqlField(f"coalesce({first}, {second})", Type.TEXT, (first, second))
+
+
 def _integers(*names: str) -> dict[str, SqlField]:
     return {name: SqlField(name, Type.INTEGER) for name in names}
 
@@ -72,9 +81,9 @@ _COLUMNS: Mapping[str, SqlField] = {
         "input_tokens", "output_tokens", "cache_read_tokens", "cache_write_tokens", "reasoning_tokens",
         "input_audio_tokens", "output_audio_tokens",
     ),
-    "agent": SqlField("coalesce(context_agent, agent)", Type.TEXT),
-    "session_id": SqlField("coalesce(context_session_id, session_id)", Type.TEXT),
-    "user_id": SqlField("coalesce(context_user_id, user_id)", Type.TEXT),
+    "agent": _first_of("context_agent", "agent"),
+    "session_id": _first_of("context_session_id", "session_id"),
+    "user_id": _first_of("context_user_id", "user_id"),
     "total_tokens": SqlField(
         "CASE WHEN input_tokens IS NOT NULL OR output_tokens IS NOT NULL "
         "THEN coalesce(input_tokens, 0)::HUGEINT + coalesce(output_tokens, 0) END",

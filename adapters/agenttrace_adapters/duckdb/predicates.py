@@ -155,6 +155,9 @@ class _Compiler:
         return self._exact(field.sql, op, value, places=places, bound=bound)
 
     def _text(self, field: SqlField, op: Op, value: str) -> str:
+        if field.first_of is not None:
+            first, second = (self._text_of(name, op, value) for name in field.first_of)
+            return f"({first} OR ({field.first_of[0]} IS NULL AND {second}))"
         if field.type is not Type.TEXTS:
             return self._text_of(field.sql, op, value)
         if op is Op.EQ:
