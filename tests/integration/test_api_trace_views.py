@@ -115,6 +115,16 @@ async def test_search_inside_a_trace(api: Api, state: str) -> None:
         assert models.Error.model_validate_json(answer.content).error.kind == "invalid_query"
 
 
+async def test_search_inside_a_trace_by_scores(api: Api, state: str) -> None:
+    """Lost otherwise: the spans that somebody found wanting."""
+    await api.store(otlp(_tree()), state=state)
+    score = {"trace_id": T1, "span_id": f"{5:016x}", "name": "helpful", "value": 0.25}
+    answer = await api.client.post("/api/v1/scores", json=score)
+    await api.readable(answer.headers["agenttrace-receipt"])
+    assert await _numbers(api, "spans", q="score.helpful<0.5") == [5]
+    assert await _numbers(api, "spans", q="score.helpful>0.5 OR score.other:x") == []
+
+
 async def test_a_trace_in_few_words(api: Api, state: str) -> None:
     """Lost otherwise: why a trace failed, and where its time went."""
     failed = {"status": {"code": 2}}
