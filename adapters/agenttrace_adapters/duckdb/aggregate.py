@@ -267,11 +267,18 @@ class _Work:
         return " AND ".join(f"({part})" for part in conditions)
 
     def _make(self, name: str, statement: str, parameters: Parameters) -> None:
+        self._register(parameters)
         self._connection.execute(f"CREATE OR REPLACE TEMP TABLE {name} AS {statement}", parameters.values)
 
     def _fetch(self, statement: str, parameters: Parameters | None = None) -> pa.Table:
-        answer: pa.Table = self._connection.sql(statement, params=(parameters or Parameters()).values).to_arrow_table()
+        given = parameters or Parameters()
+        self._register(given)
+        answer: pa.Table = self._connection.sql(statement, params=given.values).to_arrow_table()
         return answer
+
+    def _register(self, parameters: Parameters) -> None:
+        for name, table in parameters.tables.items():
+            self._connection.register(name, table)
 
 
 def _by(keys: Sequence[str]) -> str:

@@ -8,6 +8,9 @@ from decimal import Decimal
 from enum import Enum, auto
 from typing import TypeVar
 
+import pyarrow as pa
+
+from agenttrace_adapters.duckdb.scores import KEY, KnownScore, told
 from agenttrace_core.errors import InvalidInputError, UnsupportedError
 from agenttrace_core.model.algebra import Attribute, Column, Field
 from agenttrace_core.model.span import UNENDED, Quality
@@ -49,12 +52,20 @@ class Parameters:
     """What a statement is given beside its text: nothing that a caller wrote is ever a part of that text."""
 
     values: dict[str, str | int | float | bool | Decimal] = field(default_factory=dict)
+    tables: dict[str, pa.Table] = field(default_factory=dict)
+    """To be registered with the connection that runs the statement."""
 
     def bind(self, value: str | float | bool | Decimal) -> str:
         """Keep a value, and return the name under which the statement has it."""
         name = f"p{len(self.values)}"
         self.values[name] = value
         return f"${name}"
+
+    def add(self, table: pa.Table) -> str:
+        """Keep a table, and return the name under which the statement has it."""
+        name = f"given{len(self.tables)}"
+        self.tables[name] = table
+        return name
 
 
 def _texts(*names: str) -> dict[str, SqlField]:
@@ -114,13 +125,21 @@ def field_sql(asked: Field, parameters: Parameters) -> SqlField:
 
     Raises:
         InvalidInputError: there is no such column.
-        UnsupportedError: scores are not among light rows.
+        UnsupportedError: it is a score that has not been looked up.
     """
     if isinstance(asked, Column):
         return canonical(_COLUMNS, asked.name)
     if isinstance(asked, Attribute):
         return SqlField(f"attributes[{parameters.bind(map_key(asked))}]", Type.ATTRIBUTE)
-    raise UnsupportedError("scores are kept apart from spans, and this index does not read them")
+    if isinstance(asked, KnownScore):
+        own, of_traces = (parameters.add(table) for table in told(asked))
+        # Names that no column of spans has, as these are looked up from within a row of them.
+        return SqlField(
+            f"CASE WHEN {KEY} IN (SELECT key FROM {own}) THEN (SELECT told FROM {own} WHERE key = {KEY}) "  # noqa: S608 - our own names
+            f"ELSE (SELECT told FROM {of_traces} WHERE key = trace_id) END",
+            Type.TEXT,
+        )
+    raise UnsupportedError("scores are kept apart from spans: they have to be looked up before")
 
 
 def canonical(fields: Mapping[str, _Entry], name: str) -> _Entry:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import replace
 from urllib.parse import parse_qsl
 
 import numpy as np
@@ -21,6 +22,7 @@ from agenttrace_adapters.duckdb.questions import ProjectSpans
 from agenttrace_adapters.duckdb.rows import ParquetRows
 from agenttrace_adapters.duckdb.runs import TraceRun, find, newest, sums_of
 from agenttrace_adapters.duckdb.scored import ScoredRows
+from agenttrace_adapters.duckdb.scores import known_field, known_spans, known_traces
 from agenttrace_adapters.duckdb.sources import SourceCache
 from agenttrace_adapters.duckdb.spans import AMENDED, SpansTable
 from agenttrace_adapters.duckdb.sql import SqlRunner
@@ -43,7 +45,7 @@ from agenttrace_core.ports.index import (
 )
 from agenttrace_core.ports.storage import ObjectStorage
 from agenttrace_core.query.amend import AMENDED_COLUMNS, AMENDING_COLUMNS
-from agenttrace_core.query.score_match import score_names
+from agenttrace_core.query.score_match import score_names, scores_among
 from agenttrace_core.query.scores import EffectiveScores, selected, settled
 from agenttrace_core.schema.arrays import Int64s
 from agenttrace_core.schema.keys import trace_id_of, trace_words
@@ -331,9 +333,20 @@ class DuckDBIndex(SpanIndex, Arrivals, SqlIndex, LogQueries, FieldValues):
 
     async def aggregate(self, view: View, project: str, aggregation: Aggregation) -> pa.Table:
         """Answer from roll-ups where they hold, and from rows elsewhere; see ``Analytics``."""
-        return await self._analytics.aggregate(
-            view, await self._spans_table(view, project, named=asks_for_names(aggregation)), aggregation
-        )
+        named = asks_for_names(aggregation)
+        aggregation = await self._with_known_scores(view, project, aggregation)
+        return await self._analytics.aggregate(view, await self._spans_table(view, project, named=named), aggregation)
+
+    async def _with_known_scores(self, view: View, project: str, question: Aggregation) -> Aggregation:
+        """Look up the scores that a question asks for."""
+        selection = question.selection
+        names = score_names(selection.spans) | score_names(selection.traces) | scores_among(*question.group_by)
+        known = {
+            name: EffectiveScores.of(await self.scores(view, project, ScoreSelection(name=name))) for name in names
+        }
+        spans, traces = known_spans(selection.spans, known), known_traces(selection.traces, known)
+        fields = tuple(known_field(field, known) for field in question.group_by)
+        return replace(question, selection=replace(selection, spans=spans, traces=traces), group_by=fields)
 
     @property
     def _analytics(self) -> Analytics:

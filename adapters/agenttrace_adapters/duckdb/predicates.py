@@ -17,6 +17,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from agenttrace_adapters.duckdb.fields import Parameters, SqlField, Type, field_sql, map_key
+from agenttrace_adapters.duckdb.scores import KEY, KnownScore, ScoreKeys
 from agenttrace_core.errors import InvalidInputError
 from agenttrace_core.model.algebra import (
     And,
@@ -56,7 +57,7 @@ def condition(
 
     Raises:
         InvalidInputError: a field does not exist, or a value cannot be compared with it.
-        UnsupportedError: a score is asked for.
+        UnsupportedError: a score is asked for that has not been looked up.
     """
     compiler = _Compiler(parameters) if keys is None else _ColumnCompiler(parameters, keys)
     return compiler.condition(predicate, undecided=undecided)
@@ -119,13 +120,25 @@ class _Compiler:
             case Compare(field, op, value):
                 return self._compare(field, op, value, undecided=undecided)
 
+    def _scored(self, score: KnownScore, op: Op | None, value: Value | None) -> str:
+        keys = ScoreKeys.of(score, op, value)
+        holding, own, traces = (self.parameters.add(table) for table in (keys.holding, keys.own, keys.traces))
+        return (
+            f"({KEY} IN (SELECT key FROM {holding}) OR "  # noqa: S608 - our own names
+            f"(trace_id IN (SELECT key FROM {traces}) AND {KEY} NOT IN (SELECT key FROM {own})))"
+        )
+
     def _present(self, field: Field) -> str:
+        if isinstance(field, KnownScore):
+            return self._scored(field, None, None)
         if isinstance(field, Attribute):
             return f"map_contains(attributes, {self.parameters.bind(map_key(field))})"
         found = field_sql(field, self.parameters)
         return f"len({found.sql}) > 0" if found.type is Type.TEXTS else f"{found.sql} IS NOT NULL"
 
     def _compare(self, field: Field, op: Op, value: Value, *, undecided: bool) -> str:
+        if isinstance(field, KnownScore):
+            return self._scored(field, op, value)
         found = field_sql(field, self.parameters)
         if not isinstance(field, Attribute):
             return self._comparison(found, op, value)
