@@ -15,6 +15,7 @@ from agenttrace_core.services.error_groups import ErrorGroupService
 from agenttrace_core.services.letters import LetterService
 from agenttrace_core.services.queries import logs_of, queries_of
 from agenttrace_core.services.read import ReadService
+from agenttrace_core.services.score_figures import ScoreFiguresService
 from agenttrace_core.services.scores import ScoreService
 from agenttrace_core.services.view import Views
 from agenttrace_server.composition import CURSOR_SECRET, RECEIPT_SECRET, Opened
@@ -68,6 +69,7 @@ async def run_query(settings: Settings, place: Place) -> None:
             entities=EntityService(views, queries, cursor_key=cursor_key),
             error_groups=ErrorGroupService(views, queries, cursor_key=cursor_key),
             scores=ScoreService(views, logs_of(index), ingest, cursor_key=cursor_key),
+            score_figures=ScoreFiguresService(views, queries, logs_of(index)),
             complete=CompletionService(views, index),
             arrivals=ArrivalService(read, index, cursor_key=cursor_key),
             patience=Patience(query_limits(settings)),

@@ -30,6 +30,7 @@ from agenttrace_core.services.letters import LetterService
 from agenttrace_core.services.queries import logs_of, queries_of
 from agenttrace_core.services.read import ReadService
 from agenttrace_core.services.refusals import Refusals
+from agenttrace_core.services.score_figures import ScoreFiguresService
 from agenttrace_core.services.scores import ScoreService
 from agenttrace_core.services.view import Views
 from agenttrace_core.services.write import WriteConfig, WriteService
@@ -129,6 +130,7 @@ async def open_api(folder: Path, write: WriteConfig | None = LATER, limits: Quer
             entities=EntityService(views, queries, cursor_key=cursors),
             error_groups=ErrorGroupService(views, queries, cursor_key=cursors),
             scores=ScoreService(views, logs_of(index), ingest, cursor_key=cursors),
+            score_figures=ScoreFiguresService(views, queries, logs_of(index)),
             complete=CompletionService(views, index),
             arrivals=ArrivalService(read, index, cursor_key=cursors),
             patience=Patience(limits),

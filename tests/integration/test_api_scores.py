@@ -184,3 +184,44 @@ async def test_log_events_of_a_span_are_told_with_it_and_give_its_messages(tmp_p
             assert [(s.name, s.value, s.explanation, s.source) for s in detail.scores] == [
                 ("helpful", 0.25, "curt", "tests")
             ]
+
+
+async def test_scores_are_averaged_by_time_and_by_any_dimension(tmp_path: Path) -> None:
+    """Lost otherwise: which model is the unhelpful one. A score counts once, however many spans its trace has."""
+    async with open_api(tmp_path, write=AT_ONCE) as api:
+        hour = 3_600 * 10**9
+        for trace in range(4):
+            model = {"key": "gen_ai.request.model", "value": {"stringValue": f"m{trace % 2}"}}
+            start = str(START + trace * hour)
+            spans = [
+                span(n, trace=trace + 1, attributes=[model], startTimeUnixNano=start, endTimeUnixNano=start)
+                for n in (1, 2, 3)
+            ]
+            await api.store(otlp(spans))
+            ids = {"trace_id": f"{trace + 1:032x}"}
+            await give(api, [
+                {**ids, "name": "helpful", "value": trace / 10},
+                {**ids, "name": "helpful", "value": 1, "span_id": SPAN},
+                {**ids, "name": "tone", "label": "warm" if trace else "cold"},
+            ])  # fmt: skip
+
+        async def figures(**query: Any) -> list[dict[str, Any]]:
+            answer = await api.get("/api/v1/analytics/scores", **query)
+            assert answer.status_code == 200, answer.text
+            return [row.model_dump(exclude_none=True) for row in models.ScoreFigures.model_validate(answer.json()).rows]
+
+        (whole,) = await figures(name="helpful")
+        assert whole == {"scores": 8, "mean": pytest.approx(4.6 / 8), "min": 0.0, "max": 1.0}
+        by_model = await figures(name="helpful", group_by="model", q="span_id:" + f"{1:016x}")
+        assert [(r["model"], r["scores"], r["mean"]) for r in by_model] == [("m0", 2, 0.1), ("m1", 2, 0.2)]
+        by_hour = await figures(name="tone", bucket="1h")
+        assert [r["scores"] for r in by_hour] == [1, 1, 1, 1]
+        by_tone = await figures(name="helpful", group_by="score.tone")
+        assert [(r["score.tone"], r["scores"]) for r in by_tone] == [("warm", 6), ("cold", 2)]
+        assert await figures(name="unknown") == []
+        assert (await api.get("/api/v1/analytics/scores", name="helpful", top=3)).status_code == 400
+        assert (await api.get("/api/v1/analytics/scores")).status_code == 400
+        usage = (await api.get("/api/v1/analytics/usage", group_by="score.tone")).json()["rows"]
+        assert {(r["score.tone"], r["spans"]) for r in usage} == {("warm", 9), ("cold", 3)}
+        found = (await api.get("/api/v1/traces", q="score.helpful<0.15")).json()["items"]
+        assert [t["trace_id"] for t in found] == [f"{2:032x}", f"{1:032x}"]

@@ -14,6 +14,7 @@ from agenttrace_core.services.error_groups import ErrorGroupService
 from agenttrace_core.services.ingest import IngestService
 from agenttrace_core.services.letters import LetterService
 from agenttrace_core.services.read import ReadService
+from agenttrace_core.services.score_figures import ScoreFiguresService
 from agenttrace_core.services.scores import ScoreService
 from agenttrace_server.query.patience import Patience
 
@@ -33,6 +34,7 @@ class ApiServices:
     entities: EntityService
     error_groups: ErrorGroupService
     scores: ScoreService
+    score_figures: ScoreFiguresService
     complete: CompletionService
     arrivals: ArrivalService
     patience: Patience

@@ -15,7 +15,7 @@ from agenttrace_server.query.models.entities import (
 )
 from agenttrace_server.query.models.explain import Explanation, OneExplanation, Reason
 from agenttrace_server.query.models.health import Health
-from agenttrace_server.query.models.scores import GivenScore, Score, ScoreListing, ScoresSent
+from agenttrace_server.query.models.scores import GivenScore, Score, ScoreFigures, ScoreListing, ScoreRow, ScoresSent
 from agenttrace_server.query.models.sending import DeadLetter, DeadLetters, Receipt, Sent
 from agenttrace_server.query.models.spans import (
     Event,
@@ -77,7 +77,9 @@ __all__ = [
     "Resource",
     "Row",
     "Score",
+    "ScoreFigures",
     "ScoreListing",
+    "ScoreRow",
     "ScoresSent",
     "Sent",
     "ServiceSkew",

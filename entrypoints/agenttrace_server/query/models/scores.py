@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pydantic import Field
+from pydantic import BaseModel, ConfigDict, Field
 
 from agenttrace_server.query.models.common import Model, Partial
 
@@ -58,3 +58,21 @@ class ScoresSent(Model):
     accepted: int
     rejected: int
     reason: str = Field(description="Why some were rejected; empty if none were.")
+
+
+class ScoreRow(BaseModel):
+    """The scores of one group. Dimensions stand beside these fields, by the names that they were asked by."""
+
+    model_config = ConfigDict(extra="allow")
+
+    bucket: int | None = None
+    scores: int
+    mean: float | None
+    min: float | None
+    max: float | None
+
+
+class ScoreFigures(Partial):
+    """Figures of scores: a row a group, with ``bucket`` if it was asked for, and the dimensions by name."""
+
+    rows: list[ScoreRow]

@@ -7,12 +7,12 @@ from typing import Annotated
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import Response
 
-from agenttrace_core.errors import UnsupportedMediaError
+from agenttrace_core.errors import InvalidInputError, UnsupportedMediaError
 from agenttrace_core.model.ids import parse_trace_id
 from agenttrace_core.model.score import ScoreSelection
 from agenttrace_server.ingestion.bodies import BodyReader, content_length
 from agenttrace_server.query import formats, models, render
-from agenttrace_server.query.asking import During
+from agenttrace_server.query.asking import During, PanelAsked, judged
 from agenttrace_server.query.formats import Rows, WantedFormat
 from agenttrace_server.query.parameters import Caller, Cursor, Limit
 from agenttrace_server.query.services import ApiServices
@@ -59,6 +59,21 @@ def router(services: ApiServices, bodies: BodyReader) -> APIRouter:
             request, lambda: services.scores.list(caller, selection, limit=limit, cursor=cursor or None)
         )
         return formats.response(Rows(score_table(page.scores), "items", page.lag, page.next_cursor), wanted)
+
+    @routes.get("/analytics/scores", responses=formats.responses(models.ScoreFigures))
+    async def score_figures(
+        request: Request,
+        caller: Caller,
+        panel: PanelAsked,
+        wanted: WantedFormat,
+        name: Annotated[str, Query(description="Of the scores by this name", min_length=1, max_length=256)],
+    ) -> Response:
+        """How many scores there are by a name, their mean, least and greatest, by time and by any dimension."""
+        if panel.asked.top is not None or panel.top_by is not None or panel.compare:
+            raise InvalidInputError("top, top_by and compare are not for scores")
+        asked = judged(panel.asked, services.read.as_of())
+        told = await services.patience.answer(request, lambda: services.score_figures.answer(caller, name, asked))
+        return formats.response(Rows(told.rows, "rows", told.lag, paged=False), wanted)
 
     return routes
 
