@@ -43,6 +43,7 @@ from agenttrace_core.model.algebra import (
     TraceSearch,
 )
 from agenttrace_core.model.trace import AsOf
+from agenttrace_core.query.fields import FIELDS
 
 MINUTE_NS = 60_000_000_000
 PROJECTS = ("default", "other")
@@ -99,6 +100,10 @@ def _span(one_of: Callable[..., Any]) -> dict[str, Any]:
         counted=one_of(None, False, True, True), time_to_first_chunk_ns=one_of(None, 1_000, 2_000_000),
         input_preview=one_of(None, "Please REFUND", "refund 100%"), output_preview=one_of(None, "naïve\nline"),
         environment=one_of(None, "production"), error_type=one_of(None, "ValueError"),
+        scope=one_of(None, "openai"), operation=one_of(None, "chat"), provider=one_of(None, "openai"),
+        version=one_of(None, "1.2"), prompt=one_of(None, "greet"), prompt_version=one_of(None, "2"),
+        error_group=one_of(None, "no such <n>"),
+        input_audio_tokens=one_of(None, 1), output_audio_tokens=one_of(None, 9),
         tags=one_of(None, [], ["a"], ["a", "B"]), more_attributes=note is None,
         attributes=[
             ("note", note), ("resource.host", one_of("h1", "h2")),
@@ -144,7 +149,13 @@ LEAVES: tuple[SpanPredicate, ...] = (
     Compare(_NOTE, Op.EQ, "Refund now"), Compare(_NOTE, Op.GLOB, "note of*Payload*"),
     Compare(_NOTE, Op.REGEX, "CASE|hidden"), Compare(_HOST, Op.EQ, "h1"), Compare(Attribute("host"), Op.EQ, "h1"),
     Compare(Attribute("missing"), Op.EQ, "x"),
-    *(Present(Column(n)) for n in ("model", "tag", "agent", "duration", "cost_usd", "quality", "counted", "input")),
+    *(Present(Column(name)) for name in FIELDS),
+    *_texts("scope", "openai"), *_texts("operation", "chat"), *_texts("provider", "openai"), *_texts("version", "1.2"),
+    *_texts("prompt", "greet"), *_texts("prompt_version", "2"), *_texts("error_group", "no such <n>"),
+    *_texts("error_type", "ValueError"), *_texts("name", "orphan"), *_numbers(Column("cache_read_tokens"), 3),
+    *_numbers(Column("cache_write_tokens"), 3), *_numbers(Column("reasoning_tokens"), 3),
+    *_numbers(Column("input_audio_tokens"), 3), *_numbers(Column("output_audio_tokens"), 3),
+    *_numbers(Column("output_tokens"), 3),
     Present(_RETRIES), Present(_NOTE), Present(Attribute("missing")), Present(_HOST),
     Contains("refund"), Contains("ÜNÏ case"), Contains("100%"), Contains("STRASSE"), Contains("straße"),
     Contains("e\nl"), Contains("hidden"), Contains("h2"), Contains("HIDDEN", payload=True),
@@ -275,18 +286,18 @@ _PATHS: tuple[TracePredicate, ...] = tuple(
 
 
 def every_selection() -> Iterator[Selection]:
-    """Return a selection for every comparison, and for its opposite."""
+    """Return a selection for the opposite of every comparison, which tells of those that satisfy it as well."""
+    yield Selection()
     for leaf in LEAVES:
-        yield Selection(leaf)
         yield Selection(Not(leaf))
     yield Selection(Present(_TOOL), Some(Present(_MODEL)), Interval(BASE_NS + 30 * MINUTE_NS, BASE_NS + 70 * MINUTE_NS))
 
 
 def every_search() -> Iterator[TraceSearch]:
-    """Return a search for every comparison, relation and order."""
-    pairs = zip(LEAVES, LEAVES[7:], strict=False)
-    both = [AllOf((Some(one), Some(other))) for one, other in pairs]
-    for where in (*_TRACE_LEAVES, *_PATHS, *map(Some, LEAVES), *(NoneOf(Some(leaf)) for leaf in LEAVES), *both):
+    """Return a search for many pairs of comparisons, and for every relation, order and field of traces."""
+    pairs = zip(LEAVES[::3], LEAVES[1::3], strict=False)
+    both = [AllOf((Some(one), Some(other) if i % 2 else NoneOf(Some(other)))) for i, (one, other) in enumerate(pairs)]
+    for where in (*_TRACE_LEAVES, *_PATHS, *both):
         yield TraceSearch(where, limit=50, as_of=_AS_OF)
     for order in TraceOrder:
         for descending in (True, False):

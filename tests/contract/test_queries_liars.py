@@ -15,7 +15,7 @@ from agenttrace_adapters.memory.index import MemoryIndex
 from agenttrace_adapters.memory.questions import Everything
 from agenttrace_contracts.base import opened
 from agenttrace_contracts.index_world import FolderObjects, World
-from agenttrace_contracts.queries import check_every_kind
+from agenttrace_contracts.queries import check_every_kind, fill
 from agenttrace_core.model.algebra import (
     Aggregation,
     AllOf,
@@ -261,4 +261,7 @@ async def _ask(index: MemoryIndex, folder: Path) -> None:
     storage = FolderObjects(folder)
     index.attach(storage)
     async with opened(index):
-        await check_every_kind(index, World(storage))
+        world = World(storage)
+        await fill(world)
+        for about in ("traces", "spans", "figures"):
+            await check_every_kind(index, world, about)
