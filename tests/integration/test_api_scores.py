@@ -225,3 +225,18 @@ async def test_scores_are_averaged_by_time_and_by_any_dimension(tmp_path: Path) 
         assert {(r["score.tone"], r["spans"]) for r in usage} == {("warm", 9), ("cold", 3)}
         found = (await api.get("/api/v1/traces", q="score.helpful<0.15")).json()["items"]
         assert [t["trace_id"] for t in found] == [f"{2:032x}", f"{1:032x}"]
+
+
+async def test_a_session_tells_its_own_scores_and_those_of_its_traces(tmp_path: Path) -> None:
+    """Lost otherwise: what was thought of a conversation, where one looks at it."""
+    async with open_api(tmp_path) as api:
+        named = {"key": "session.id", "value": {"stringValue": "s"}}
+        await api.store(otlp([span(1, attributes=[named])]))
+        await give(api, [
+            {"session_id": "s", "name": "mood", "value": 3}, {"trace_id": TRACE, "name": "helpful", "value": 1},
+            {"trace_id": TRACE, "session_id": "s", "name": "both", "value": 1},
+            {"session_id": "t", "name": "no", "value": 1},
+        ])  # fmt: skip
+        page = models.EntityPage.model_validate((await api.get("/api/v1/sessions/s")).json())
+        assert page.scores is not None
+        assert sorted(s.name for s in page.scores) == ["both", "helpful", "mood"]

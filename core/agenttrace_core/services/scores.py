@@ -11,7 +11,7 @@ from anyio import to_thread
 from agenttrace_core.errors import InvalidInputError
 from agenttrace_core.model.principal import Principal
 from agenttrace_core.model.score import ScorePlace, ScoreSelection
-from agenttrace_core.ports.index import LogQueries, View
+from agenttrace_core.ports.index import LogQueries
 from agenttrace_core.query.cursor import Cursors
 from agenttrace_core.query.scores import PLACE
 from agenttrace_core.services.ingest import Ingested, IngestService, LeftOut
@@ -81,17 +81,18 @@ class ScoreService:
         last = page.slice(limit - 1).select(PLACE).to_pylist()[0]
         return ScoreList(page, self._cursors.sign(principal.project, question, tuple(last.values())), seen.lag)
 
-
-async def scores_of_session(
-    index: LogQueries, view: View, project: str, session_id: str, trace_ids: Sequence[str]
-) -> pa.Table:
-    """Return the scores that count of a session, and of some of its traces, each once, newest first."""
-    own = await index.scores(view, project, ScoreSelection(session_ids=(session_id,)))
-    theirs = await index.scores(view, project, ScoreSelection(trace_ids=tuple(trace_ids)))
-    both = pa.concat_tables([own, theirs]).to_pylist()
-    places = {tuple(score[name] for name in PLACE): score for score in both}
-    ordered = [places[place] for place in sorted(places, reverse=True)]
-    return pa.Table.from_pylist(ordered, schema=own.schema)
+    async def of_session(
+        self, principal: Principal, session_id: str, trace_ids: Sequence[str], *, limit: int = 1_000
+    ) -> pa.Table:
+        """Return the newest scores that count of a session itself and of some of its traces, each once (``SCORES``)."""
+        view, project = (await self._views.look()).view, principal.project
+        own = await self._index.scores(view, project, ScoreSelection(session_ids=(session_id,)), limit=limit)
+        traces = ScoreSelection(trace_ids=tuple(trace_ids))
+        theirs = await self._index.scores(view, project, traces, limit=limit)
+        both = pa.concat_tables([own, theirs])
+        places = {tuple(score.values()): row for row, score in enumerate(both.select(PLACE).to_pylist())}
+        newest = sorted(places, reverse=True)[:limit]
+        return both.take(pa.array([places[place] for place in newest], pa.int64()))
 
 
 def _place(given: Sequence[int | str]) -> ScorePlace:

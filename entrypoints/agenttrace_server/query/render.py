@@ -73,7 +73,7 @@ def completion(found: Completion) -> bytes:
     return orjson.dumps(asdict(found))
 
 
-def entity_page(found: EntityDetail, as_of: AsOf) -> bytes:
+def entity_page(found: EntityDetail, as_of: AsOf, scores: pa.Table | None) -> bytes:
     """``GET /api/v1/sessions/{id}`` and the like."""
     figures = {
         name.value: money(value) if isinstance(value, Decimal) else value
@@ -83,6 +83,7 @@ def entity_page(found: EntityDetail, as_of: AsOf) -> bytes:
         {
             "item": {"id": found.entity.id, **figures},
             "traces": [summary(item, as_of) for item in found.traces],
+            "scores": None if scores is None else plain_rows(score_table(scores)),
             "next_cursor": found.next_cursor,
             **lag(found.lag),
         }

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pydantic import Field
 
 from agenttrace_server.query.models.common import Model, Money, Partial
+from agenttrace_server.query.models.scores import Score
 from agenttrace_server.query.models.traces import Summary
 
 
@@ -48,6 +49,7 @@ class EntityPage(Partial):
 
     item: EntityDetails
     traces: list[Summary]
+    scores: list[Score] | None = Field(description="Of a session: its own, and those of the traces on this page.")
     next_cursor: str | None
 
 

@@ -104,7 +104,10 @@ def _add(routes: APIRouter, services: ApiServices, kind: EntityKind, doc: str) -
             request,
             lambda: services.entities.get(caller, kind, entity_id, during=during, limit=limit, cursor=cursor or None),
         )
-        return json_response(render.entity_page(found, services.read.as_of()))
+        scores = None
+        if kind is EntityKind.SESSIONS:
+            scores = await services.scores.of_session(caller, entity_id, [item.trace_id for item in found.traces])
+        return json_response(render.entity_page(found, services.read.as_of(), scores))
 
     one = kind.removesuffix("s")
     routes.add_api_route(
