@@ -9,6 +9,7 @@ import duckdb
 import numpy as np
 import pyarrow as pa
 
+from agenttrace_adapters.duckdb.chosen import Chosen
 from agenttrace_adapters.duckdb.fields import Parameters
 from agenttrace_adapters.duckdb.grouping import START, Grouping, ordered
 from agenttrace_adapters.duckdb.measures import QUANTILES, Figures, answer_type
@@ -20,7 +21,7 @@ from agenttrace_adapters.duckdb.spans import SpansTable
 from agenttrace_adapters.duckdb.trace_counts import Ledger, Members, codes_of, counted, members_of_cells
 from agenttrace_core.errors import InvalidInputError
 from agenttrace_core.model.algebra import Aggregation, Measure
-from agenttrace_core.query.buckets import bucket_edges
+from agenttrace_core.query.buckets import bucket_edges, check_bucket
 from agenttrace_core.schema.arrays import Int64s, whole
 from agenttrace_core.schema.keys import words_of_hex
 from agenttrace_core.schema.tables import LIGHT, LOCATION
@@ -38,6 +39,7 @@ class Asked:
         edges: of its buckets.
         spans: rows that are to be read.
         rollups: what need not be.
+        narrowed: which traces and rows satisfy what light rows cannot say.
         ledger: where traces start, if that is asked.
     """
 
@@ -45,6 +47,7 @@ class Asked:
     edges: Int64s | None
     spans: SpansTable
     rollups: Sequence[Rollup]
+    narrowed: Chosen
     ledger: Ledger | None
 
     @property
@@ -63,6 +66,7 @@ def asked_of(
     spans: SpansTable,
     sources: Sources,
     rollups: Sequence[Rollup],
+    narrowed: Chosen,
     ledger: Callable[[], Ledger],
 ) -> Asked:
     """Find out what a question has to be asked of.
@@ -78,6 +82,7 @@ def asked_of(
         edges=edges,
         spans=spans.only(spans.paths.keys() - {rollup.source for rollup in held}),
         rollups=held,
+        narrowed=narrowed,
         ledger=ledger() if Measure.TRACES in measures_of(question) else None,
     )
 
@@ -101,6 +106,18 @@ def aggregate(connection: duckdb.DuckDBPyConnection, asked: Asked) -> pa.Table:
             f"the answer has more than {MAX_GROUPS:,} rows: ask for the top of the groups, or for wider buckets"
         )
     return answer
+
+
+def check(question: Aggregation) -> None:
+    """Check what no type says.
+
+    Raises:
+        InvalidInputError: groups cannot be sorted by what is asked.
+    """
+    if question.top_by is Measure.NEWEST:
+        raise InvalidInputError("top_by: newest is not to sort by")
+    if question.bucket is not None:
+        check_bucket(question.bucket)
 
 
 def _edges(question: Aggregation, bounds: Sequence[tuple[int, int]]) -> Int64s | None:
@@ -254,12 +271,22 @@ class _Work:
         return self._fetch(statement).select([*keys, *question.measures]).cast(pa.schema(schema))
 
     def _selected_rows(self, parameters: Parameters, *, bucketed: bool = True) -> str:
-        rows = self._asked.spans.select(self._connection, (*LIGHT.names, *LOCATION.names))
+        located = LOCATION.names if self._asked.narrowed.rows is not None else ()
+        rows = self._asked.spans.select(self._connection, (*LIGHT.names, *located))
         return self._grouping.grouped(rows, parameters, self._where(parameters), bucketed=bucketed)
 
     def _where(self, parameters: Parameters) -> str:
         selection = self._asked.question.selection
-        conditions = [condition(selection.spans, parameters, undecided=False)]
+        narrowed = self._asked.narrowed
+        conditions: list[str] = []
+        if narrowed.rows is None:
+            conditions.append(condition(selection.spans, parameters, undecided=False))
+        else:
+            self._connection.register("chosen_rows", narrowed.rows)
+            conditions.append("(source, row) IN (SELECT (source, row) FROM chosen_rows)")
+        if narrowed.traces is not None:
+            self._connection.register("chosen_traces", narrowed.traces)
+            conditions.append("trace_id IN (SELECT trace_id FROM chosen_traces)")
         if selection.during.start_ns is not None:
             conditions.append(f"{START} >= {parameters.bind(selection.during.start_ns)}")
         if selection.during.end_ns is not None:

@@ -6,15 +6,20 @@ from collections.abc import Sequence
 
 import duckdb
 import pyarrow as pa
+from anyio import to_thread
 
-from agenttrace_adapters.duckdb.aggregate import aggregate, asked_of
+from agenttrace_adapters.duckdb.aggregate import aggregate, asked_of, check
+from agenttrace_adapters.duckdb.chosen import Chosen, chosen
+from agenttrace_adapters.duckdb.owners import Owners, all_owners, is_newest_first, newest_of
+from agenttrace_adapters.duckdb.questions import ProjectSpans
 from agenttrace_adapters.duckdb.rollups import Rollup
 from agenttrace_adapters.duckdb.sources import SourceCache, Sources
 from agenttrace_adapters.duckdb.spans import SpansTable
 from agenttrace_adapters.duckdb.sql import SqlRunner
 from agenttrace_adapters.duckdb.trace_counts import Ledger
-from agenttrace_core.model.algebra import Aggregation
+from agenttrace_core.model.algebra import Aggregation, Ranking
 from agenttrace_core.ports.index import View
+from agenttrace_core.query.ranking import check_ranking
 
 _LEDGERS = 3
 """Projects, beside the one that is asked, whose ledgers are looked through and not forgotten yet."""
@@ -32,12 +37,37 @@ class Analytics:
         self._sql = sql
         self._sources = sources
         self._ledgers: dict[str, Ledger] = {}
+        self._owners = Owners()
 
-    async def aggregate(self, view: View, spans: SpansTable, question: Aggregation) -> pa.Table:
+    async def aggregate(self, view: View, spans: SpansTable, project: ProjectSpans, question: Aggregation) -> pa.Table:
         """Answer from roll-ups where they hold, and from rows elsewhere."""
+        check(question)
+        narrowed = await chosen(project, question.selection)
         sources = await self._sources.of_project(view, spans.project)
         rollups = await self._sources.rollups(view, spans.project)
-        return await self._sql.work(self._aggregate, question, spans, sources, rollups)
+        return await self._sql.work(self._aggregate, question, spans, sources, rollups, narrowed)
+
+    async def owners(self, view: View, project: str, column: str, ranking: Ranking) -> pa.Table:
+        """Page through the owners of traces."""
+        check_ranking(ranking)
+        sources = await self._sources.of_project(view, project)
+        if is_newest_first(ranking):
+            return await to_thread.run_sync(self._newest_owners, sources, column, ranking)
+        return await self._sql.work(all_owners, [*sources.found_in, *sources.corrections], column, ranking)
+
+    async def owned(self, view: View, project: str, column: str, name: str) -> pa.Table:
+        """Return the traces of an owner, newest first."""
+        sources = await self._sources.of_project(view, project)
+        names = pa.array([name], pa.string())
+        return await to_thread.run_sync(self._owned, sources, column, names)
+
+    def _newest_owners(self, sources: Sources, column: str, ranking: Ranking) -> pa.Table:
+        self._owners.forget(sources.found_in)
+        return self._owners.newest(sources.found_in, sources.corrections, column, ranking)
+
+    def _owned(self, sources: Sources, column: str, names: pa.Array) -> pa.Table:
+        self._owners.forget(sources.found_in)
+        return newest_of(self._owners.owned(sources.found_in, sources.corrections, column, names))
 
     def _aggregate(
         self,
@@ -46,11 +76,12 @@ class Analytics:
         spans: SpansTable,
         sources: Sources,
         rollups: Sequence[Rollup],
+        narrowed: Chosen,
     ) -> pa.Table:
         def ledger() -> Ledger:
             return self._ledger(spans.project, sources)
 
-        return aggregate(connection, asked_of(question, spans, sources, rollups, ledger))
+        return aggregate(connection, asked_of(question, spans, sources, rollups, narrowed, ledger))
 
     def _ledger(self, project: str, sources: Sources) -> Ledger:
         """Return a project's ledger. Its files are looked through again only when others have taken their place."""

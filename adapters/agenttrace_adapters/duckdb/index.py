@@ -29,7 +29,7 @@ from agenttrace_adapters.duckdb.sql import SqlRunner
 from agenttrace_adapters.duckdb.suggest import Suggestions
 from agenttrace_adapters.duckdb.trace_names import NAMED, asks_for_names
 from agenttrace_core.errors import ConfigurationError
-from agenttrace_core.model.algebra import Aggregation, Field, Selection, TraceSearch
+from agenttrace_core.model.algebra import Aggregation, Field, Ranking, Selection, TraceSearch
 from agenttrace_core.model.principal import check_project
 from agenttrace_core.model.score import ScorePlace, ScoreSelection
 from agenttrace_core.model.trace import TracePosition
@@ -40,7 +40,9 @@ from agenttrace_core.ports.index import (
     Location,
     LogQueries,
     SpanIndex,
+    SpanQueries,
     SqlIndex,
+    TraceOwners,
     View,
 )
 from agenttrace_core.ports.storage import ObjectStorage
@@ -56,7 +58,7 @@ _INLINE_ROWS = 4_096
 """Reads of so few rows are done where they are asked for: the way to a thread and back costs more."""
 
 
-class DuckDBIndex(SpanIndex, Arrivals, SqlIndex, LogQueries, FieldValues):
+class DuckDBIndex(SpanIndex, Arrivals, SqlIndex, SpanQueries, TraceOwners, LogQueries, FieldValues):
     """Finds traces in mapped tables of their ids, reads rows with pyarrow, and answers SQL with DuckDB.
 
     Args:
@@ -97,8 +99,8 @@ class DuckDBIndex(SpanIndex, Arrivals, SqlIndex, LogQueries, FieldValues):
 
     @property
     def capabilities(self) -> IndexCapabilities:
-        """SQL, by DuckDB."""
-        return IndexCapabilities(sql=True)
+        """SQL and questions, by DuckDB."""
+        return IndexCapabilities(sql=True, queries=True)
 
     def attach(self, storage: ObjectStorage) -> None:
         """Say where the objects are."""
@@ -334,19 +336,29 @@ class DuckDBIndex(SpanIndex, Arrivals, SqlIndex, LogQueries, FieldValues):
     async def aggregate(self, view: View, project: str, aggregation: Aggregation) -> pa.Table:
         """Answer from roll-ups where they hold, and from rows elsewhere; see ``Analytics``."""
         named = asks_for_names(aggregation)
+        names = _scores_of(aggregation)
+        spans, parts = await self._spans_table(view, project, named=named), await self._project(view, project, names)
         aggregation = await self._with_known_scores(view, project, aggregation)
-        return await self._analytics.aggregate(view, await self._spans_table(view, project, named=named), aggregation)
+        return await self._analytics.aggregate(view, spans, parts, aggregation)
 
     async def _with_known_scores(self, view: View, project: str, question: Aggregation) -> Aggregation:
         """Look up the scores that a question asks for."""
         selection = question.selection
-        names = score_names(selection.spans) | score_names(selection.traces) | scores_among(*question.group_by)
         known = {
-            name: EffectiveScores.of(await self.scores(view, project, ScoreSelection(name=name))) for name in names
+            name: EffectiveScores.of(await self.scores(view, project, ScoreSelection(name=name)))
+            for name in _scores_of(question)
         }
         spans, traces = known_spans(selection.spans, known), known_traces(selection.traces, known)
         fields = tuple(known_field(field, known) for field in question.group_by)
         return replace(question, selection=replace(selection, spans=spans, traces=traces), group_by=fields)
+
+    async def owners(self, view: View, project: str, column: str, ranking: Ranking) -> pa.Table:
+        """Look at the newest traces first; in another order, at the whole ledger."""
+        return await self._analytics.owners(view, project, column, ranking)
+
+    async def owned(self, view: View, project: str, column: str, name: str) -> pa.Table:
+        """Look the owner up in each run of the ledger."""
+        return await self._analytics.owned(view, project, column, name)
 
     @property
     def _analytics(self) -> Analytics:
@@ -398,6 +410,11 @@ class DuckDBIndex(SpanIndex, Arrivals, SqlIndex, LogQueries, FieldValues):
         if file is None:
             return self._sources.chunk(view, source).rows.select(PAYLOAD.names).take(pa.array(rows)).cast(PAYLOAD)
         return await _take(await self._sources.rows(file, "payload"), rows, PAYLOAD.names)
+
+
+def _scores_of(question: Aggregation) -> set[str]:
+    selection = question.selection
+    return score_names(selection.spans) | score_names(selection.traces) | scores_among(*question.group_by)
 
 
 async def _take(reader: ParquetRows, rows: Int64s, names: list[str]) -> pa.Table:

@@ -22,9 +22,11 @@ from agenttrace_adapters.duckdb.sources import Sources
 from agenttrace_adapters.duckdb.sql import SqlRunner
 from agenttrace_core.model.algebra import EVERY_TRACE, Interval, Selection, TraceOrder, TraceSearch
 from agenttrace_core.model.trace import TracePosition
-from agenttrace_core.query.evaluate import Scores, matches
+from agenttrace_core.query.evaluate import matches
+from agenttrace_core.query.score_match import ScoresByName
 from agenttrace_core.schema.arrays import Bools, Int64s
 from agenttrace_core.schema.keys import trace_id_of, trace_words
+from agenttrace_core.wire.payload_texts import SpanPayloads
 
 _SCANNED_AT_ONCE = 4_000_000
 """Rows of a statement; between two, others get their turn and a search can be stopped."""
@@ -51,7 +53,7 @@ class ProjectSpans:
     parts: Sequence[Part]
     ledger: Sources
     scanner: RowScanner
-    scores: Scores
+    scores: ScoresByName
     dropped: Callable[[str], Int64s | None]
     versions: Versions
     payloads: Payloads
@@ -103,11 +105,16 @@ class ProjectSpans:
         async def rows(located: pa.Table) -> Bools:
             return await self._rows(selection, exact, located)
 
-        checks = Checks(self._counting, rows, traces)
+        checks = Checks(self.counting, rows, traces)
         newest_spans = NewestSpans(selection, after, self.parts, self.scanner, self.fetch, checks)
         return await self.read(await newest_spans.run(limit))
 
-    def _counting(self, masks: Masks) -> Masks:
+    async def payloads_of(self, rows: pa.Table) -> SpanPayloads:
+        """Fetch the payloads of light rows with their ``LOCATION``."""
+        return await ExactTraces(self.versions, self.payloads, None, self.scores).payloads_of(rows)
+
+    def counting(self, masks: Masks) -> Masks:
+        """Take rows that do not count out of masks."""
         return {part: without(part, mask, self.dropped(part.source)) for part, mask in masks.items()}
 
     async def _traces(self, selection: Selection, exact: ExactTraces, ids: Sequence[str]) -> set[str]:

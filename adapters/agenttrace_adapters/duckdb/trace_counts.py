@@ -17,7 +17,7 @@ from agenttrace_core.schema.arrays import Bools, Int64s, UInt64s, whole
 
 _Numbers = TypeVar("_Numbers", Int64s, UInt64s)
 
-_SIEVE_BITS = 22
+_SIEVE_BITS = 20
 _MOST_PLACES = 16_000_000
 _MOST_NUMBERS = 4_000_000
 
@@ -37,7 +37,7 @@ class Ledger:
         """Return the ledger of these and some more runs, which may have traces of the others."""
         repeated = self.repeated.copy()
         for run in runs:
-            repeated |= sieve(run.hi)
+            repeated[_holes(run.hi)] = True
         return Ledger([*self.runs, *runs], repeated)
 
     @classmethod
@@ -63,14 +63,18 @@ class Ledger:
 def sieve(hi: UInt64s) -> Bools:
     """Return a sieve that lets ids through that begin like one of ``hi``."""
     passes = np.zeros(1 << _SIEVE_BITS, np.bool_)
-    passes[(hi >> np.uint64(64 - _SIEVE_BITS)).astype(np.int64)] = True
+    passes[_holes(hi)] = True
     return passes
 
 
 def through(passes: Bools, hi: UInt64s) -> Bools:
     """Return which ids a sieve lets through."""
-    through: Bools = passes[(hi >> np.uint64(64 - _SIEVE_BITS)).astype(np.int64)]
+    through: Bools = passes[_holes(hi)]
     return through
+
+
+def _holes(hi: UInt64s) -> Int64s:
+    return (hi >> np.uint64(64 - _SIEVE_BITS)).astype(np.int64)
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from agenttrace_adapters.duckdb.runs import TraceRun, sums_of
-from agenttrace_core.model.algebra import Column
+from agenttrace_core.model.algebra import Column, Measure
 from agenttrace_core.schema.arrays import UInt64s, numbers, whole
 from agenttrace_core.schema.keys import hex_strings
 
@@ -26,6 +26,8 @@ def asks_for_names(question: object) -> bool:
     """Say whether a question of the algebra is about sessions or users of spans."""
     if isinstance(question, Column):
         return question.name in _FIELDS
+    if isinstance(question, Measure):
+        return question in {Measure.USERS, Measure.SESSIONS}
     if isinstance(question, tuple):
         return any(map(asks_for_names, question))
     return is_dataclass(question) and any(asks_for_names(getattr(question, f.name)) for f in fields(question))

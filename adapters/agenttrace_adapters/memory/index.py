@@ -15,14 +15,25 @@ import pyarrow.parquet as pq
 from agenttrace_adapters.memory.logs import read_log_records, read_scores
 from agenttrace_adapters.memory.questions import Everything
 from agenttrace_core.errors import ConfigurationError
-from agenttrace_core.model.algebra import Aggregation, Selection, TraceSearch
+from agenttrace_core.model.algebra import Aggregation, Ranking, Selection, TraceSearch
 from agenttrace_core.model.score import ScorePlace, ScoreSelection
 from agenttrace_core.model.segment import FileKind, Segment, SegmentFile, Superseded
 from agenttrace_core.model.trace import TracePosition
-from agenttrace_core.ports.index import Arrivals, IndexCapabilities, Location, LogQueries, SpanIndex, SpanQueries, View
+from agenttrace_core.ports.index import (
+    Arrivals,
+    IndexCapabilities,
+    Location,
+    LogQueries,
+    SpanIndex,
+    SpanQueries,
+    TraceOwners,
+    View,
+)
 from agenttrace_core.ports.storage import ObjectStorage
 from agenttrace_core.query.amend import amended, flips_as_traces, with_traces_names
 from agenttrace_core.query.arrivals import first_arrived, is_new
+from agenttrace_core.query.owners import owners_of, within
+from agenttrace_core.query.ranking import check_ranking, page_of
 from agenttrace_core.query.score_match import ScoresByName, score_names, scores_among
 from agenttrace_core.query.scores import EffectiveScores
 from agenttrace_core.query.sums import below, merge_sums, newest_first
@@ -33,7 +44,7 @@ from agenttrace_core.schema.tables import CONTEXTS, FLIPS, LIGHT, LOCATION, PAYL
 from agenttrace_core.wire.payload_texts import SpanPayloads
 
 
-class MemoryIndex(SpanIndex, SpanQueries, Arrivals, LogQueries):
+class MemoryIndex(SpanIndex, SpanQueries, TraceOwners, Arrivals, LogQueries):
     """Reads objects whole through the storage port. Needs no folder, no cache and no driver."""
 
     def __init__(self) -> None:
@@ -130,6 +141,18 @@ class MemoryIndex(SpanIndex, SpanQueries, Arrivals, LogQueries):
         """Look at every row of the project."""
         names = _scores_asked(aggregation.selection) | scores_among(*aggregation.group_by)
         return (await self._everything(view, project, names)).aggregate(aggregation)
+
+    async def owners(self, view: View, project: str, column: str, ranking: Ranking) -> pa.Table:
+        """Add the whole ledger of the project up."""
+        check_ranking(ranking)
+        sums = within(await self._ledger(view, project), ranking.selection.during)
+        return page_of(owners_of(sums, column), ranking)
+
+    async def owned(self, view: View, project: str, column: str, name: str) -> pa.Table:
+        """Look through the whole ledger of the project."""
+        sums = await self._ledger(view, project)
+        own = sums.filter(pc.equal(sums[column], pa.scalar(name, pa.string())))
+        return own.take(pa.array(newest_first(own)))
 
     async def log_records(
         self, view: View, project: str, trace_ids: Sequence[str], *, columns: Sequence[str] | None = None

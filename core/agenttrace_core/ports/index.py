@@ -48,6 +48,7 @@ class Location:
     row: int
 
 
+@runtime_checkable
 class SpanIndex(Adapter, Protocol):
     """Reads rows of one project out of a view. Superseded and dead rows are never returned.
 
@@ -160,19 +161,26 @@ class SpanQueries(Protocol):
 
 
 @runtime_checkable
-class GroupRankings(Protocol):
-    """The optional ability of an index to page through groups without looking at all of them.
+class TraceOwners(Protocol):
+    """The optional ability of an index to list sessions and users by the ledger of traces, without any row.
 
-    Where an index has it not, ``agenttrace_core.query.ranking`` makes pages of what ``SpanQueries.aggregate`` says.
+    ``column`` is ``session_id`` or ``user_id``. A trace belongs to the one that its root names, else to the first
+    that is named; see ``agenttrace_core.query.owners``.
     """
 
     @abstractmethod
-    async def ranking(self, view: View, project: str, ranking: Ranking) -> pa.Table:
-        """Return a page of groups: ``dim0`` …, and a column a measure, typed as in ``aggregate``.
+    async def owners(self, view: View, project: str, column: str, ranking: Ranking) -> pa.Table:
+        """Return a page of owners of the traces that start within ``ranking.selection.during``: ``OWNERS``.
+
+        Of ``ranking``, the interval, order, limit and place count.
 
         Raises:
-            InvalidInputError: as ``aggregate``, or groups cannot be ranked by the measure.
+            InvalidInputError: owners cannot be ranked by the measure.
         """
+
+    @abstractmethod
+    async def owned(self, view: View, project: str, column: str, name: str) -> pa.Table:
+        """Return all traces of an owner, newest first: ``TRACES``, with sums over all of the view."""
 
 
 @runtime_checkable

@@ -12,6 +12,9 @@ import pyarrow as pa
 
 from agenttrace_core.errors import InvalidInputError, NotFoundError
 from agenttrace_core.model.algebra import (
+    EVERY_SPAN,
+    EVERY_TRACE,
+    Aggregation,
     AllOf,
     And,
     Column,
@@ -27,10 +30,13 @@ from agenttrace_core.model.algebra import (
 )
 from agenttrace_core.model.principal import Principal
 from agenttrace_core.model.trace import TraceSummary
-from agenttrace_core.ports.index import GroupRankings, SpanQueries, View
+from agenttrace_core.ports.index import SpanIndex, SpanQueries, TraceOwners, View
 from agenttrace_core.query.cursor import Cursors
+from agenttrace_core.query.grouping import MEASURED, aggregate_rows
+from agenttrace_core.query.owners import OWNED, owners_of
 from agenttrace_core.query.ranking import aggregation_of, page_of, place_value
 from agenttrace_core.query.summary import summaries_of
+from agenttrace_core.query.sums import below
 from agenttrace_core.schema.keys import trace_id_of
 from agenttrace_core.services.view import Lag, Views
 
@@ -56,25 +62,23 @@ _FIELDS: Mapping[EntityKind, Field] = {
     EntityKind.MODELS: Column("model"),
     EntityKind.PROMPTS: Column("prompt"),
 }
-_OF_THE_LEDGER = (
-    Measure.SPANS, Measure.TRACES, Measure.ERRORS, Measure.INPUT_TOKENS, Measure.OUTPUT_TOKENS, Measure.COST_USD,
-    Measure.UNPRICED, Measure.FIRST_NS, Measure.LAST_NS,
-)  # fmt: skip
+_OWNERS = {EntityKind.SESSIONS: "session_id", EntityKind.USERS: "user_id"}
+"""Of these there may be as many as traces: they are listed by the ledger of traces, where the index can."""
+
+_SMALL_SPANS = 5_000
+"""A session or user of so many spans is told of by its rows too."""
+
 FIGURES = (
-    *_OF_THE_LEDGER, Measure.CACHE_READ_TOKENS, Measure.CACHE_WRITE_TOKENS, Measure.REASONING_TOKENS,
+    *OWNED, Measure.CACHE_READ_TOKENS, Measure.CACHE_WRITE_TOKENS, Measure.REASONING_TOKENS,
     Measure.GIVEN_COST_USD, Measure.COST_DIFFERENCE_USD, Measure.P50_NS, Measure.P95_NS, Measure.P99_NS,
 )  # fmt: skip
 """All that is told of one thing; durations are those of its spans."""
 
-LISTED: Mapping[EntityKind, tuple[Measure, ...]] = {
-    # Of sessions and users there may be as many as traces: a list tells what the ledger of traces knows.
-    kind: _OF_THE_LEDGER if kind in {EntityKind.SESSIONS, EntityKind.USERS} else FIGURES
-    for kind in EntityKind
-}
+LISTED: Mapping[EntityKind, tuple[Measure, ...]] = {kind: OWNED if kind in _OWNERS else FIGURES for kind in EntityKind}
 """What a list tells of each."""
 
 DEFAULT_SORT: Mapping[EntityKind, Measure] = {
-    kind: Measure.LAST_NS if kind in {EntityKind.SESSIONS, EntityKind.USERS} else Measure.SPANS for kind in EntityKind
+    kind: Measure.LAST_NS if kind in _OWNERS else Measure.SPANS for kind in EntityKind
 }
 
 
@@ -157,7 +161,7 @@ class EntityService:
         )
         pinned = time.time_ns() if end is None else end
         seen = await self._views.look()
-        rows = await ranked(self._index, seen.view, principal.project, ranking)
+        rows = await self._ranked(seen.view, principal.project, kind, ranking)
         items = entities_of(rows.slice(0, limit))
         if len(rows) <= limit:
             return EntityList(kind, items, None, seen.lag)
@@ -182,6 +186,8 @@ class EntityService:
         """
         question = repr((kind, entity_id, during))
         after = None if cursor is None else self._cursors.open(cursor, principal.project, question)
+        if isinstance(self._index, TraceOwners) and kind in _OWNERS and during in {None, Interval()}:
+            return await self._owner(self._index, principal.project, kind, entity_id, limit, _place(after), question)
         of_it = Compare(_FIELDS[kind], Op.EQ, entity_id)
         during = during or Interval()
         ranking = Ranking(Selection(And((of_it,)), during=during), (_FIELDS[kind],), FIGURES, limit=1)
@@ -192,12 +198,55 @@ class EntityService:
         search = TraceSearch(AllOf((Some(of_it),)), during, limit=limit + 1, after=_place(after))
         sums = await self._index.search(seen.view, principal.project, search)
         traces = summaries_of(sums.slice(0, limit))
-        next_cursor = None
-        if len(sums) > limit:
-            last = sums.slice(limit - 1, 1).to_pylist()[0]
-            place = (last["start_ns"], last["start_ns"], trace_id_of(last["trace_hi"], last["trace_lo"]))
-            next_cursor = self._cursors.sign(principal.project, question, place)
-        return EntityDetail(kind, found[0], traces, next_cursor, seen.lag)
+        return EntityDetail(kind, found[0], traces, self._next(sums, limit, principal.project, question), seen.lag)
+
+    async def _owner(
+        self,
+        index: TraceOwners,
+        project: str,
+        kind: EntityKind,
+        entity_id: str,
+        limit: int,
+        after: tuple[int, int, str] | None,
+        question: str,
+    ) -> EntityDetail:
+        """Tell of a session or user what the ledger says, and of a small one what its rows say too."""
+        column = _OWNERS[kind]
+        seen = await self._views.look()
+        sums = await index.owned(seen.view, project, column, entity_id)
+        if len(sums) == 0:
+            raise NotFoundError(f"no trace of project {project!r} names {entity_id[:80]!r} among its {kind}")
+        figures = dict(entities_of(owners_of(sums, column))[0].figures)
+        figures |= await self._figures_of_rows(seen.view, project, sums)
+        if after is not None:
+            sums = sums.filter(pa.array(below(sums, *after[1:])))
+        traces = summaries_of(sums.slice(0, limit))
+        entity = Entity(entity_id, {measure: figures.get(measure) for measure in FIGURES})
+        return EntityDetail(kind, entity, traces, self._next(sums, limit, project, question), seen.lag)
+
+    async def _figures_of_rows(self, view: View, project: str, sums: pa.Table) -> Mapping[Measure, Figure]:
+        if not isinstance(self._index, SpanIndex) or sum(sums["spans"].to_pylist()) > _SMALL_SPANS:
+            return {}
+        ids = [summary.trace_id for summary in summaries_of(sums)]
+        rows = await self._index.versions(view, project, ids, columns=MEASURED)
+        told = tuple(measure for measure in FIGURES if measure not in OWNED)
+        whole = aggregate_rows(rows, dict.fromkeys(ids, 0), Aggregation(Selection(), told)).to_pylist()
+        return {Measure(name): value for name, value in whole[0].items() if name != "other"}
+
+    async def _ranked(self, view: View, project: str, kind: EntityKind, ranking: Ranking) -> pa.Table:
+        selection = ranking.selection
+        is_all = selection.spans == EVERY_SPAN and selection.traces == EVERY_TRACE
+        if isinstance(self._index, TraceOwners) and kind in _OWNERS and is_all:
+            owners: pa.Table = await self._index.owners(view, project, _OWNERS[kind], ranking)
+            return owners
+        return await ranked(self._index, view, project, ranking)
+
+    def _next(self, sums: pa.Table, limit: int, project: str, question: str) -> str | None:
+        if len(sums) <= limit:
+            return None
+        last = sums.slice(limit - 1, 1).to_pylist()[0]
+        place = (last["start_ns"], last["start_ns"], trace_id_of(last["trace_hi"], last["trace_lo"]))
+        return self._cursors.sign(project, question, place)
 
     def _opened(
         self, cursor: str | None, project: str, question: str
@@ -209,13 +258,11 @@ class EntityService:
 
 
 async def ranked(index: SpanQueries, view: View, project: str, ranking: Ranking) -> pa.Table:
-    """Return a page of groups, by the index's own ranking where it has one.
+    """Return a page of groups.
 
     Raises:
         InvalidInputError: groups cannot be ranked by the measure, or there are too many of them.
     """
-    if isinstance(index, GroupRankings):
-        return await index.ranking(view, project, ranking)
     return page_of(await index.aggregate(view, project, aggregation_of(ranking)), ranking)
 
 

@@ -98,7 +98,7 @@ _questions = st.builds(
 _batches = st.lists(st.lists(_spans, min_size=1, max_size=12), min_size=1, max_size=3)
 
 
-@settings(deadline=None, max_examples=20, suppress_health_check=[HealthCheck.too_slow])
+@settings(deadline=None, max_examples=15, suppress_health_check=[HealthCheck.too_slow])
 @given(_batches, st.lists(st.booleans(), min_size=3, max_size=3), st.lists(_questions, min_size=1, max_size=2))
 def test_roll_ups_change_no_answer(
     batches: list[list[dict[str, Any]]], merged: list[bool], questions: list[Aggregation]
@@ -112,7 +112,7 @@ def test_roll_ups_change_no_answer(
                 await world.flush()
                 await world.compact()
             for question in questions:
-                await check_figures(index, world, "default", question)
+                await check_figures(index, world, world.view(), "default", question)
 
     for kind in (World, _PlainWorld):
         _run(check, kind)

@@ -1,0 +1,14 @@
+from __future__ import annotations
+
+import pytest
+
+from agenttrace_adapters.duckdb import DuckDBIndex
+from agenttrace_contracts.base import Make
+from agenttrace_contracts.queries import SpanQueriesContract
+from agenttrace_core.ports.index import SpanIndex
+
+
+class TestDuckDBQueries(SpanQueriesContract):
+    @pytest.fixture
+    def make(self) -> Make[SpanIndex]:
+        return lambda name: DuckDBIndex.from_url("duckdb:?threads=1")
