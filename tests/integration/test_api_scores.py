@@ -181,6 +181,9 @@ async def test_log_events_of_a_span_are_told_with_it_and_give_its_messages(tmp_p
             assert detail.output_messages is not None
             assert detail.output_messages[0].parts[0]["content"] == "In Leeds."
             assert detail.error_type == "TimeoutError"
+            light = models.Trace.model_validate((await api.get(f"/api/v1/traces/{TRACE}")).json()).spans[1]
+            assert (light.input_preview, light.output_preview) == ("Where is my parcel?", "In Leeds.")
+            assert light.error_type == "TimeoutError"
             assert [(s.name, s.value, s.explanation, s.source) for s in detail.scores] == [
                 ("helpful", 0.25, "curt", "tests")
             ]

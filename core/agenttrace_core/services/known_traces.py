@@ -23,7 +23,9 @@ from agenttrace_core.query.skew import clock_skew
 from agenttrace_core.query.summary import summary_of
 from agenttrace_core.schema.arrays import Int64s
 from agenttrace_core.schema.tables import LIGHT, LOCATION
+from agenttrace_core.services.log_events import with_told
 from agenttrace_core.services.otlp_pieces import located, span_messages
+from agenttrace_core.services.queries import logs_of
 from agenttrace_core.services.trace_rows import behind, settled_rows
 from agenttrace_core.services.view import Seen
 
@@ -99,6 +101,7 @@ class KnownTraces:
         if kept is not None and await self._is_as_it_was(kept, seen, project, trace_id):
             return kept
         rows = await settled_rows(self._index, seen, project, trace_id, SHOWN_COLUMNS)
+        rows = await with_told(logs_of(self._index), seen.view, project, trace_id, rows)
         known = Known.of(rows) if len(rows) <= _SMALL_ROWS else await to_thread.run_sync(Known.of, rows)
         error, row = known.detail.error, explaining_error(rows, known.shape)
         if error is not None and row is not None and (error.message is None or error.type is None):
