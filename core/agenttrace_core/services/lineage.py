@@ -98,10 +98,15 @@ class Lineage:
         self._note(np.unique(traces), _FORGOTTEN)
 
     def forgotten(self, keys: TreeKeys) -> Bools:
-        """Mark the rows of traces of which spans were written that are not remembered any more."""
+        """Mark the rows of a batch whose traces have spans that are not remembered any more: ``recall`` those.
+
+        Traces that were not seen before begin with this batch, which is to be placed next.
+        """
         traces, inverse = np.unique(keys.trace, return_inverse=True)
         found, records = self._traces.get(traces)
-        return (found & (self._spans.generation - records["since"] > 1))[inverse]
+        self._note(traces[~found], self._spans.generation)
+        forgotten = found & (self._spans.generation - records["since"] > 1)
+        return forgotten[inverse] if forgotten.any() else np.zeros(len(keys.trace), np.bool_)
 
     def recall(self, project: str, traces: Collection[str], rows: pa.Table, lost: pa.Table, *, forgotten: bool) -> None:
         """Remember all rows of some traces anew: those that count, and ``lost`` ones, which other versions replaced.
@@ -138,7 +143,7 @@ class Lineage:
         self._put(records)
 
     def place(self, rows: pa.Table, keys: TreeKeys) -> Placed:
-        """Decide for the rows of a batch (schema ``ROWS``), and remember them."""
+        """Decide for the rows of a batch (schema ``ROWS``) of which ``forgotten`` was asked before; remember them."""
         if len(rows) == 0:
             return Placed(rows, CONTEXTS.empty_table(), np.zeros(0, np.bool_))
         rows = _with_denied(rows)
@@ -152,10 +157,9 @@ class Lineage:
         odd = around.odd(before)
         owners = _Owners(around, self._names, keys)
         contexts = owners.told(rows, keys, before)
-        suspects = np.isin(keys.trace, keys.trace[np.concatenate([odd, owners.circling])])
+        strange = np.unique(keys.trace[np.concatenate([odd, owners.circling])])
+        suspects = np.isin(keys.trace, strange) if len(strange) else np.zeros(len(rows), np.bool_)
         placed = _replaced(rows, counted=around.counted(carried), **owners.columns(rows, keys))
-        traces = np.unique(keys.trace)
-        self._note(traces[~self._traces.get(traces)[0]], self._spans.generation)
         self._put(records)
         return Placed(placed, contexts, suspects)
 

@@ -179,6 +179,7 @@ def test_memory_is_bounded(slots: int) -> None:
     lineage = Lineage(slots, slots)
     for number in range(200):
         batch = rows_of([_light(number * 8 + i) for i in range(8)])
+        lineage.forgotten(TreeKeys.of(batch))
         lineage.place(batch, TreeKeys.of(batch))
     assert lineage.nbytes <= 2 * slots * 32 + (1 << 18)
 
