@@ -115,7 +115,10 @@ def _parts(members: Mapping[str, Any], role: str, media: Media) -> list[Part]:
     inline = (media.part(image) for image in (images if isinstance(images, list) else ()) if isinstance(image, str))
     parts += [part for part in inline if part]
     audio = members.get("audio")
-    parts += read_parts({"type": "audio", **audio}, media) if isinstance(audio, dict) else []
+    if isinstance(audio, dict):
+        transcript = audio.get("transcript")
+        parts += read_parts(transcript if isinstance(transcript, str) else None, media)
+        parts += read_parts({"type": "audio", **audio}, media)
     given = {part.get("id") for part in parts if part["type"] == "tool_call"}
     return parts + [call for call in _calls(members, media) if call["id"] is None or call["id"] not in given]
 

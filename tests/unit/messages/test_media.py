@@ -93,6 +93,16 @@ def test_a_result_of_parts_keeps_its_parts() -> None:
     assert [item["type"] for item in response] == ["text", "blob"]
 
 
+def test_speech_has_its_words_beside_it() -> None:
+    """Lost otherwise: what a model said aloud, for whoever reads."""
+    audio = {"id": "a", "data": base64.b64encode(b"RIFF\0\0\0\0WAVEfmt ").decode(), "transcript": "In Leeds."}
+    body = {"choices": [{"message": {"role": "assistant", "content": None, "audio": audio}}]}
+    messages = content({"output.value": json.dumps(body)}).output_messages
+    assert messages is not None
+    assert [part["type"] for part in messages[0]["parts"]] == ["text", "blob"]
+    assert messages[0]["parts"][1]["mime_type"] == "audio/wav"
+
+
 def test_what_is_no_base64_is_shown_as_it_came() -> None:
     """Lost otherwise: texts that only look like media."""
     part = _part(_message({"type": "blob", "mime_type": "image/png", "content": "not base64!"}))
