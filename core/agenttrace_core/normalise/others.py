@@ -23,35 +23,36 @@ _RESOURCE = pa.scalar(b"resource.", pa.binary())
 
 @dataclass(frozen=True, slots=True)
 class _Texts:
-    """Keys and values of one level as bytes: ``at[i]`` is where attribute ``i`` has its text in ``values``.
+    """Keys of one level that are short, as bytes, and ``values[at[i]]`` for each, where that is short as well.
 
-    It is negative where the payload alone has the value; ``more`` says so of those and of what is not ``kept`` at all.
+    ``at`` is negative where the payload alone has the value. ``row`` is whose each is, ``of_more`` who has more.
     """
 
     keys: pa.BinaryArray
     values: pa.BinaryArray
     at: Int64s
-    kept: Int64s
-    more: Bools
+    row: Int64s
+    of_more: Int64s
 
     @classmethod
     def of(cls, attributes: Attributes) -> _Texts:
         strings = attributes.values.field("string_value")
-        at = np.arange(len(strings))
-        pieces, size = [strings], len(strings)
-        is_text = np.asarray(strings.is_valid())
-        is_short = is_text & (np.diff(offsets_of(strings)) <= MOST_BYTES)
-        if not is_text.all():
-            for name in ("int_value", "double_value", "bool_value"):
-                other = attributes.values.field(name)
-                where = np.flatnonzero(np.asarray(other.is_valid()))
-                pieces.append(other.take(pa.array(where)).cast(pa.string()).cast(pa.binary()))
-                at[where] = size + np.arange(len(where))
-                size += len(where)
-                is_short[where] = True
+        numbers = [attributes.values.field(name) for name in ("int_value", "double_value", "bool_value")]
+        is_short = np.asarray(strings.is_valid()) & (np.diff(offsets_of(strings)) <= MOST_BYTES)
+        # Long texts are left where they are: copying them would cost more than all else.
+        texts = np.flatnonzero(is_short)
+        pieces, size = [strings.take(pa.array(texts))], len(texts)
+        at = np.full(len(strings), -1, np.int64)
+        at[texts] = np.arange(size)
+        for other in numbers if strings.null_count else ():
+            where = np.flatnonzero(np.asarray(other.is_valid()))
+            pieces.append(other.take(pa.array(where)).cast(pa.string()).cast(pa.binary()))
+            at[where] = size + np.arange(len(where))
+            size += len(where)
         has_key = np.diff(offsets_of(attributes.keys)) <= MOST_BYTES
-        at[~is_short] = -1
-        return cls(attributes.keys, pa.concat_arrays(pieces), at, np.flatnonzero(has_key), ~(is_short & has_key))
+        keys = attributes.keys if has_key.all() else attributes.keys.filter(pa.array(has_key))
+        more = attributes.row[(at < 0) | ~has_key]
+        return cls(keys, pa.concat_arrays(pieces), at[has_key], attributes.row[has_key], more)
 
 
 def attributes_map(batch: Batch) -> tuple[pa.Array, pa.Array]:
@@ -61,18 +62,18 @@ def attributes_map(batch: Batch) -> tuple[pa.Array, pa.Array]:
     """
     own, shared = _Texts.of(batch.spans), _Texts.of(batch.resources)
     rows = len(batch)
-    mine = np.bincount(batch.spans.row[own.kept], minlength=rows)
-    per_resource = np.bincount(batch.resources.row[shared.kept], minlength=len(batch.raw_resources))
+    mine = np.bincount(own.row, minlength=rows)
+    per_resource = np.bincount(shared.row, minlength=len(batch.raw_resources))
     theirs = per_resource[batch.resource_of_span]
     ends = np.cumsum(mine + theirs)
     is_mine = np.zeros(ends[-1] if rows else 0, np.bool_)
-    is_mine[np.arange(len(own.kept)) + np.repeat(np.cumsum(theirs) - theirs, mine)] = True
+    is_mine[np.arange(len(own.keys)) + np.repeat(np.cumsum(theirs) - theirs, mine)] = True
     first = (np.cumsum(per_resource) - per_resource)[batch.resource_of_span]
     nth = np.arange(theirs.sum()) + np.repeat(first - (np.cumsum(theirs) - theirs), theirs)
     keys, values = np.empty(len(is_mine), np.int64), np.empty(len(is_mine), np.int64)
-    keys[is_mine], values[is_mine] = own.kept, own.at[own.kept]
-    keys[~is_mine] = len(own.keys) + shared.kept[nth]
-    theirs_at = shared.at[shared.kept][nth]
+    keys[is_mine], values[is_mine] = np.arange(len(own.keys)), own.at
+    keys[~is_mine] = len(own.keys) + nth
+    theirs_at = shared.at[nth]
     values[~is_mine] = np.where(theirs_at < 0, -1, len(own.values) + theirs_at)
     prefixed = pc.binary_join_element_wise(_RESOURCE, shared.keys, pa.scalar(b"", pa.binary()))
     bad = np.zeros(len(is_mine), np.uint16)
@@ -86,9 +87,9 @@ def attributes_map(batch: Batch) -> tuple[pa.Array, pa.Array]:
 
 def _more(batch: Batch, own: _Texts, shared: _Texts) -> Bools:
     of_resource = np.zeros(len(batch.raw_resources), np.bool_)
-    of_resource[batch.resources.row[shared.more]] = True
+    of_resource[shared.of_more] = True
     more: Bools = of_resource[batch.resource_of_span]
-    more[batch.spans.row[own.more]] = True
+    more[own.of_more] = True
     return more
 
 

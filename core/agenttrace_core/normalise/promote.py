@@ -117,7 +117,7 @@ class _Promotion:
         """Return the rows, still empty, that ``source`` has a value for, and the values."""
         if source.kind == "numbered":
             rows = self._with_numbered(source.name, place)
-            piece = self._shortened([self._numbered(source.name, kind, int(row)) for row in rows], rows)
+            piece = self._shortened(self._numbered(source.name, kind, rows), rows)
         elif source.kind in ("key", "resource"):
             candidates = self._candidates(source, place)
             if candidates is None:
@@ -262,18 +262,18 @@ class _Promotion:
         rows = np.unique(np.concatenate(found)) if found else NOWHERE
         return rows[place[rows] < 0]
 
-    def _numbered(self, name: str, kind: str, row: int) -> bytes | None:
+    def _numbered(self, name: str, kind: str, rows: Int64s) -> list[bytes | None]:
         spans = self.batch.spans
-        first, last = np.searchsorted(spans.row, (row, row + 1))
-        keys = spans.keys.slice(first, last - first).to_pylist()
-        prefix = name.encode() + b"."
-        mine = [int(first) + i for i, key in enumerate(keys) if key.startswith(prefix)]
-        pairs = zip(
-            (keys[i - first].decode("utf-8", "replace") for i in mine),
-            values.loose(spans.values, pa.array(mine, pa.int64())), strict=True,
-        )  # fmt: skip
-        said = last_said(pairs, name, by_user=kind == "input")
-        return _preview(said, kind)
+        wanted = np.zeros(len(self.batch), np.bool_)
+        wanted[rows] = True
+        is_mine = wanted[spans.row] & np.asarray(pc.starts_with(spans.keys, f"{name}."))
+        where = np.flatnonzero(is_mine)
+        keys = [key.decode("utf-8", "replace") for key in spans.keys.take(pa.array(where)).to_pylist()]
+        pairs = list(zip(keys, values.loose(spans.values, pa.array(where)), strict=True))
+        ends = np.searchsorted(spans.row[where], rows, side="right")
+        starts = np.searchsorted(spans.row[where], rows, side="left")
+        said = (last_said(pairs[i:j], name, by_user=kind == "input") for i, j in zip(starts, ends, strict=True))
+        return [_preview(text, kind) for text in said]
 
     def _said(self, source: Source, kind: str, row: int) -> bytes | None:
         """Return what the last event of the source's name says."""
