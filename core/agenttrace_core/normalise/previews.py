@@ -39,6 +39,12 @@ _OUTPUTS: Final = (
 )  # fmt: skip
 
 
+def beginnings(texts: pa.BinaryArray, quality: Flags) -> pa.StringArray:
+    """Return the first 200 characters of each text, as it came."""
+    cut = [None if text is None else _whole_characters(text[:_BYTES]) for text in texts.to_pylist()]
+    return shortened(pa.array(cut, pa.binary()), quality)
+
+
 def previews(texts: pa.BinaryArray, quality: Flags, *, of_input: bool) -> pa.StringArray:
     """Return of each text what the user said last in it, or the assistant says; else its beginning, as it came.
 
@@ -90,9 +96,12 @@ def shortened(previews: pa.BinaryArray, quality: Flags) -> pa.StringArray:
 
 def preview_of(value: Any, find: Callable[[Any], str | None]) -> bytes | None:
     """Return the preview of a value that is no text; ``find`` is ``said_to`` or ``said_by``."""
-    if value in (None, [], {}):
-        return None
-    return _cut(find(value) or _json(value))
+    return None if value in (None, [], {}) else _cut(find(value) or _json(value))
+
+
+def as_it_came(value: Any) -> bytes | None:
+    """Return the beginning of a value that is no text, as JSON writes it."""
+    return None if value is None else _cut(_json(value))
 
 
 _ESCAPED: Final = re.compile(rb'[^"\\]*(?:\\(?:u[0-9a-fA-F]{4}|[^u])[^"\\]*)*')
@@ -147,10 +156,14 @@ def said_to(value: Any, levels: int = _MOST_LEVELS) -> str | None:
     if levels == 0 or type(value) is str:
         return _unfolded(value, said_to, levels)
     if isinstance(value, list):
-        last = next((item for item in reversed(value) if _role(item) in _USERS), None)
-        if last is None:
-            last = next((item for item in reversed(value) if item), None)
-        return _text_of(last, levels - 1) or (said_to(last, levels - 1) if isinstance(last, dict | list) else None)
+        # Results of tools come as messages of the user as well; those have no text.
+        by_user = (_text_of(item, levels - 1) for item in reversed(value) if _role(item) in _USERS)
+        last = next((item for item in reversed(value) if item), None)
+        return (
+            next((text for text in by_user if text), None)
+            or _text_of(last, levels - 1)
+            or (said_to(last, levels - 1) if isinstance(last, dict | list) else None)
+        )
     return _member(value, _INPUTS, said_to, levels)
 
 

@@ -198,7 +198,10 @@ class _Promotion:
     def _previews(self, source: Source, kind: str, candidates: _Candidates) -> pa.Array:
         texts = candidates.attributes.values.field("string_value").take(pa.array(candidates.where))
         own = np.zeros(len(texts), np.uint16)
-        found = previews.previews(texts, own, of_input=kind == "input")
+        if source.verbatim:
+            found = previews.beginnings(texts, own)
+        else:
+            found = previews.previews(texts, own, of_input=kind == "input")
         self._mark(candidates.rows, own)
         if not texts.null_count:
             return found
@@ -206,9 +209,8 @@ class _Promotion:
             None if text is not None else self._nested(source, candidates.attributes, int(where), int(row))
             for text, where, row in zip(texts.to_pylist(), candidates.where, candidates.rows, strict=True)
         ]
-        return pc.coalesce(
-            found, self._shortened([previews.preview_of(v, _FIND[kind]) for v in inner], candidates.rows)
-        )
+        shown = [previews.as_it_came(v) if source.verbatim else previews.preview_of(v, _FIND[kind]) for v in inner]
+        return pc.coalesce(found, self._shortened(shown, candidates.rows))
 
     def _shortened(self, found: list[bytes | None], rows: Int64s) -> pa.Array:
         own = np.zeros(len(rows), np.uint16)

@@ -60,6 +60,7 @@ class Source:
         excepted: values that are none.
         unit: of a duration: ``s``, ``ms``, ``ns``, or ``time`` for a point in time since the span's start.
         exclusive: whether a count of tokens leaves its parts out.
+        verbatim: of a preview: whether it is shown as it came, because what is in it is not a conversation.
     """
 
     kind: str
@@ -73,6 +74,7 @@ class Source:
     excepted: tuple[str, ...] = ()
     unit: str = "ns"
     exclusive: bool = False
+    verbatim: bool = False
     when: When | None = None
 
     @property

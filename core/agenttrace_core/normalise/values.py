@@ -15,9 +15,10 @@ import pyarrow.compute as pc
 from agenttrace_core.schema.tables import MONEY
 from agenttrace_core.wire.quality import Flags, as_text
 
-_MAX_INT64 = np.iinfo(np.int64).max
 _MOST = 10**12
 """No span has more tokens; a greater count is not one, and sums of any number of spans stay within 64 bits."""
+_DAY_NS: Final = 86_400 * 10**9
+"""No first chunk comes later; what says so has a wrong clock or unit."""
 _PICO: Final = 10**12
 _MOST_PICO_USD: Final = 10**18 - 1  # what MONEY holds
 _NS: Final = {"s": 1e9, "ms": 1e6, "us": 1e3, "ns": 1.0}
@@ -91,12 +92,12 @@ def nanoseconds(value: Any, unit: str, start_ns: int | None) -> int | None:
     """Return a duration; for ``time`` that from ``start_ns`` to an RFC 3339 time or to a number of its epoch."""
     if unit == "time":
         point = point_in_time(value)
-        return None if point is None or start_ns is None or point < start_ns else point - start_ns
+        return None if point is None or start_ns is None or not 0 <= point - start_ns <= _DAY_NS else point - start_ns
     try:
         number = float(value) * _NS[unit] if type(value) in (str, float, int) else math.nan
     except (ValueError, OverflowError):
         return None
-    return round(number) if 0 <= number < _MAX_INT64 else None
+    return round(number) if 0 <= number <= _DAY_NS else None
 
 
 _RFC3339: Final = re.compile(

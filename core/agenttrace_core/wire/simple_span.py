@@ -25,8 +25,17 @@ _CANONICAL: Final = {
     "user_id": "user.id",
     "input_tokens": "gen_ai.usage.input_tokens",
     "output_tokens": "gen_ai.usage.output_tokens",
+    "cache_read_tokens": "gen_ai.usage.cache_read.input_tokens",
+    "cache_write_tokens": "gen_ai.usage.cache_write.input_tokens",
+    "reasoning_tokens": "gen_ai.usage.reasoning.output_tokens",
+    "environment": "deployment.environment.name",
+    "version": "agenttrace.version",
+    "prompt": "gen_ai.prompt.name",
+    "prompt_version": "gen_ai.prompt.version",
+    "cost_usd": "gen_ai.usage.cost",
+    "tags": "agenttrace.tags",
 }
-_TOKENS: Final = ("input_tokens", "output_tokens")
+_TOKENS: Final = ("input_tokens", "output_tokens", "cache_read_tokens", "cache_write_tokens", "reasoning_tokens")
 SHARED: Final = ("trace_id", "service", "session_id", "user_id")
 _SPAN_NAMES: Final = frozenset(_CANONICAL) | {
     "trace_id", "span_id", "parent_span_id", "name", "start", "end", "duration_ms", "kind", "status", "error",
@@ -218,15 +227,26 @@ def _canonical(span: Json, context: Context) -> list[Json]:
         value = getattr(context, name) if name in SHARED else span.get(name)
         if value is None:
             continue
-        if name in _TOKENS and (type(value) is not int or value < 0):
-            raise not_a("a count", value).under(name)
-        if name not in _TOKENS and not isinstance(value, str):
-            raise not_a("text", value).under(name)
+        _check(name, value)
         pairs.append(attribute(key, value))
     for side, role in (("input", "user"), ("output", "assistant")):
         if span.get(side) is not None:
             pairs += (attribute(key, value) for key, value in _content(span, side, role))
     return pairs
+
+
+def _check(name: str, value: object) -> None:
+    """See that a canonical field holds what it must."""
+    if name in _TOKENS:
+        wanted, good = "a count", type(value) is int and value >= 0
+    elif name == "cost_usd":
+        wanted, good = "a number of dollars", isinstance(value, int | float) and type(value) is not bool and value >= 0
+    elif name == "tags":
+        wanted, good = "an array of texts", isinstance(value, list) and all(isinstance(tag, str) for tag in value)
+    else:
+        wanted, good = "text", isinstance(value, str)
+    if not good:
+        raise not_a(wanted, value).under(name)
 
 
 def _content(span: Json, side: str, role: str) -> list[tuple[str, str]]:

@@ -40,6 +40,8 @@ GEMINI_CALL = {"parts": [{"function_call": {"name": "f", "args": {"a": 1}}}], "r
         ("gen_ai.input.messages", [{"role": "user", "parts": [BLOB, TEXT]}], "what is this"),
         ("gen_ai.input.messages", [{"content": "old", "role": "user"}], "old"),
         ("input.value", {"messages": [{"role": "user", "content": "u"}], "model": "m"}, "u"),
+        ("pydantic_ai.all_messages", [said("user", "bet"), CALL, {**ANSWER, "role": "user"}], "bet"),
+        ("tool_arguments", {"query": "cats"}, '{"query":"cats"}'),
         ("input.value", {"contents": [{"role": "user", "parts": [{"text": "gemini"}]}]}, "gemini"),
         ("input.value", {"input": [{"role": "user", "content": [{"type": "input_text", "text": "r"}]}]}, "r"),
         ("input.value", {"messages": [[LANGCHAIN]]}, "lc"),
@@ -93,9 +95,10 @@ def test_messages_as_nested_values_and_as_numbered_attributes_are_read_as_well()
     }  # fmt: skip
     old = {"gen_ai.prompt.0.role": "user", "gen_ai.prompt.0.content": "p", "gen_ai.completion.0.content": "c"}
     nested = {"gen_ai.input.messages": [said("user", "deep")], "gen_ai.output.messages": [CALL]}
-    rows = rows_of([{"attributes": a} for a in (numbered, old, nested)]).to_pylist()
-    assert [row["input_preview"] for row in rows] == ["u10", "p", "deep"]
-    assert [row["output_preview"] for row in rows] == ["f({})", "c", 'search({"q":"cats"})']
+    tool = {"tool_arguments": {"query": "cats"}, "tool_response": ["meow"]}
+    rows = rows_of([{"attributes": a} for a in (numbered, old, nested, tool)]).to_pylist()
+    assert [row["input_preview"] for row in rows] == ["u10", "p", "deep", '{"query":"cats"}']
+    assert [row["output_preview"] for row in rows] == ["f({})", "c", 'search({"q":"cats"})', '["meow"]']
 
 
 def event(name: str, **attributes: Any) -> dict[str, Any]:

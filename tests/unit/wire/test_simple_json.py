@@ -119,6 +119,13 @@ def test_names_of_rows_become_canonical_attributes() -> None:
         "gen_ai.operation.name": "chat", "gen_ai.provider.name": "p", "gen_ai.request.model": "m",
         "gen_ai.agent.name": "a", "gen_ai.usage.input_tokens": "3", "gen_ai.usage.output_tokens": "4",
     }  # fmt: skip
+    told = {"environment": "e", "prompt": "p", "prompt_version": "2"}
+    more = {"cost_usd": 0.5, "tags": ["a"], "cache_read_tokens": 1, **told}
+    assert attributes_of(more) == {
+        "gen_ai.usage.cost": 0.5, "agenttrace.tags": {"values": [{"stringValue": "a"}]},
+        "deployment.environment.name": "e", "gen_ai.prompt.name": "p", "gen_ai.prompt.version": "2",
+        "gen_ai.usage.cache_read.input_tokens": "1",
+    }  # fmt: skip
 
 
 def test_input_and_output_go_where_their_kind_of_span_has_them() -> None:
@@ -162,6 +169,8 @@ def test_errors_events_and_status() -> None:
         ({"name": "n", "kind": "llm"}, 'kind: "llm" is not one of internal, server, client, producer, consumer'),
         ({"name": "n", "status": "ok", "error": "e"}, "the status is 'ok', and there is an error"),
         ({"name": "n", "input_tokens": "7"}, 'input_tokens: "7" is not a count'),
+        ({"name": "n", "cost_usd": "1"}, 'cost_usd: "1" is not a number of dollars'),
+        ({"name": "n", "tags": "a"}, 'tags: "a" is not an array of texts'),
         ({"name": "n", "operation": {}}, "operation: an object is not text"),
         ({"name": "n", "attributes": []}, "attributes: an array is not an object"),
         ({"name": "n", "events": [{"name": "e", "tme": 1}]}, "events[0].tme: there is no such field"),
