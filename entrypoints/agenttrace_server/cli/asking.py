@@ -56,10 +56,15 @@ def asked(query: tuple[str, ...], since: str | None, until: str | None, now_ns: 
     return {name: value for name, value in given.items() if value}
 
 
+def age_ns(text: str | None) -> int | None:
+    """Return a length of time such as ``90m`` in nanoseconds; None if it is none."""
+    found = _LENGTH.fullmatch(text or "")
+    return int(found[1]) * _UNIT_S[found[2]] * 10**9 if found else None
+
+
 def bucket_for(since: str | None) -> str:
     """Return the shortest of some round buckets of which a time since then has no more than fit side by side."""
-    found = _LENGTH.fullmatch(since or "")
-    length_s = int(found[1]) * _UNIT_S[found[2]] if found else 7 * 86_400
+    length_s = (age_ns(since) or 7 * 86_400 * 10**9) // 10**9
     return f"{next((b for b in _BUCKETS_S if length_s <= b * _MOST_BARS), _BUCKETS_S[-1])}s"
 
 
@@ -74,5 +79,5 @@ def timezone_here() -> str:
 
 def moment(text: str | None, now_ns: int) -> str | None:
     """Return a time, with an age such as ``7d`` as nanoseconds since the epoch."""
-    found = _LENGTH.fullmatch(text or "")
-    return text if found is None else str(now_ns - int(found[1]) * _UNIT_S[found[2]] * 10**9)
+    age = age_ns(text)
+    return text if age is None else str(now_ns - age)

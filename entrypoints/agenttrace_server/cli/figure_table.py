@@ -16,6 +16,7 @@ from agenttrace_server.cli import terminal
 from agenttrace_server.cli.charts import bar, sparkline
 from agenttrace_server.cli.figure_columns import COLUMNS, Column, Row
 
+_GAP = 2
 _CHANGE = 8
 _NARROWEST_CHART, _WIDEST_CHART = 8, 40
 _WIDEST_NAME = 44
@@ -33,6 +34,8 @@ class Figures:
         series: a row a group and piece of time.
         dimensions: names of the columns that tell groups apart.
         timezone: in which times are told.
+        step_ns: how long a piece of time is, where only one has anything.
+        since_ns: the beginning of what is asked about, if it is known.
         compare: whether rows hold the period before, too.
     """
 
@@ -42,6 +45,8 @@ class Figures:
     series: Sequence[Row]
     dimensions: tuple[str, ...]
     timezone: str
+    since_ns: int | None = None
+    step_ns: int = 3600 * 10**9
     compare: bool = False
 
 
@@ -52,11 +57,13 @@ def figure_table(figures: Figures, width: int) -> Table:
     rows = [*figures.groups, figures.total]
     shown = [[column.shown(row) for column in columns] for row in rows]
     widths = [max(len(column.heading), *map(len, cells)) for column, *cells in zip(columns, *shown, strict=True)]
-    left = width - _width_of(names, figures) - _NARROWEST_CHART - 1 - (_CHANGE + 1 if figures.compare else 0)
+    left = width - _width_of(names, figures) - _NARROWEST_CHART - (_CHANGE + _GAP if figures.compare else 0)
     kept = _fitting(widths, left)
-    chart = min(_WIDEST_CHART, _NARROWEST_CHART + max(0, left - sum(size + 1 for size in widths[:kept])))
+    chart = min(_WIDEST_CHART, _NARROWEST_CHART + max(0, left - sum(size + _GAP for size in widths[:kept])))
     headings = [column.heading for column in columns[:kept]] + (["change"] if figures.compare else [])
     table = terminal.table(*_head(figures), "", *headings, right=tuple(headings))
+    for column in table.columns:
+        column.no_wrap = True
     charts = [*_charts(figures, columns[0], chart), ""]
     for row, cells, name, drawing in zip(rows, shown, [*names, _ALL], charts, strict=True):
         told = [*name, *([""] * (len(_head(figures)) - len(name)))]
@@ -73,7 +80,7 @@ def _fitting(widths: Sequence[int], left: int) -> int:
     """Return how many columns fit; at least one is shown."""
     fit = 0
     for size in widths:
-        left -= size + 1
+        left -= size + _GAP
         if left < 0:
             break
         fit += 1
@@ -87,7 +94,7 @@ def _head(figures: Figures) -> tuple[str, ...]:
 def _width_of(names: Sequence[Sequence[str]], figures: Figures) -> int:
     heads = _head(figures)
     longest = [max([len(head), *(min(_WIDEST_NAME, len(name[i])) for name in names)]) for i, head in enumerate(heads)]
-    return sum(longest) + len(longest)
+    return sum(longest) + _GAP * len(longest)
 
 
 def _name(row: Row, figures: Figures) -> list[str]:
@@ -106,11 +113,13 @@ def _charts(figures: Figures, drawn: Column, width: int) -> list[str]:
         return [bar(value, most, width) for value in values]
     times = sorted({int(row["bucket"]) for row in figures.series})
     # Where clocks are put forward or back, pieces are not all of one length: each has the place that is nearest.
-    step = min((later - earlier for earlier, later in pairwise(times)), default=1)
+    step = min((later - earlier for earlier, later in pairwise(times)), default=figures.step_ns)
+    # What came before the first piece that has something belongs to the picture, but not without end.
+    before = 0 if figures.since_ns is None else min(500, max(0, (times[0] - figures.since_ns) // step))
     lines: dict[tuple[Any, ...], list[float | None]] = {}
     for row in figures.series:
-        line = lines.setdefault(_key(row, figures), [None] * (1 + round((times[-1] - times[0]) / step)))
-        line[round((int(row["bucket"]) - times[0]) / step)] = drawn.value(row)
+        line = lines.setdefault(_key(row, figures), [None] * (1 + before + round((times[-1] - times[0]) / step)))
+        line[before + round((int(row["bucket"]) - times[0]) / step)] = drawn.value(row)
     return [sparkline(lines.get(_key(row, figures), []), width) for row in figures.groups]
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from agenttrace_server.cli.asking import QueryCommand, asked, bucket_for, question_options, timezone_here
+from agenttrace_server.cli.asking import QueryCommand, age_ns, asked, bucket_for, question_options, timezone_here
 from agenttrace_server.cli.options import client_options
 
 if TYPE_CHECKING:
@@ -100,8 +100,20 @@ def _show(
         dimensions = [name for name in groups[0] if name not in total and name != "other"] if groups else []
     else:
         groups, dimensions = series, []
-    figures = Figures(kind, groups, total, series, tuple(dimensions), by_time["tz"], compare=bool(compared))
+    figures = Figures(
+        kind, groups, total, series, tuple(dimensions), by_time["tz"],
+        since_ns=_whole(question.get("start")), step_ns=_step(by_time["bucket"]), compare=bool(compared),
+    )  # fmt: skip
     screen.print(figure_table(figures, screen.width))
+
+
+def _whole(text: str | None) -> int | None:
+    return int(text) if text and text.isdecimal() else None
+
+
+def _step(bucket: str) -> int:
+    """Return about how many nanoseconds a bucket is long."""
+    return age_ns(bucket) or {"day": 86_400, "week": 604_800, "month": 2_592_000}.get(bucket, 3600) * 10**9
 
 
 usage_command = _command("usage")
