@@ -12,6 +12,9 @@ from typing import Any, cast
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 _MAX_HEAD_BYTES = 64 << 10
+_HEAD_TOO_LARGE = (
+    b'{"error": {"kind": "head_too_large", "message": "the address and headers of a request may have 64 KiB together"}}'
+)
 # Chunked encoding of one byte a chunk takes six on the wire.
 _OVERHEAD_FACTOR = 16
 _MAX_OVERHEAD_BYTES = 1 << 20
@@ -78,7 +81,7 @@ class _HardenedProtocol(HttpToolsProtocol):
         if self._deadline is None or self.transport.is_closing():
             return
         if self._in_head and self._fed > _MAX_HEAD_BYTES:
-            self._refuse(b"431 Request Header Fields Too Large")
+            self._refuse_head()
         elif self._fed > _MAX_OVERHEAD_BYTES + _OVERHEAD_FACTOR * self._body:
             self.transport.close()
 
@@ -101,6 +104,16 @@ class _HardenedProtocol(HttpToolsProtocol):
         self._request_is_whole()
         super().on_message_complete()
 
+    def send_400_response(self, msg: str) -> None:
+        """Say why a request cannot be read: an address that is too long is none to the parser."""
+        if len(self.url) > _MAX_HEAD_BYTES - 1024:
+            self._refuse_head()
+        else:
+            super().send_400_response(msg)
+
+    def _refuse_head(self) -> None:
+        self._refuse(b"431 Request Header Fields Too Large", b"content-type: application/json\r\n", _HEAD_TOO_LARGE)
+
     def _expect_request(self) -> None:
         if self._deadline is None:
             self._deadline = self.loop.call_later(self._connection_timeout_s, self.transport.close)
@@ -110,8 +123,7 @@ class _HardenedProtocol(HttpToolsProtocol):
             self._deadline.cancel()
             self._deadline = None
 
-    def _refuse(self, status: bytes, headers: bytes = b"") -> None:
-        self.transport.write(
-            b"HTTP/1.1 " + status + b"\r\n" + headers + b"content-length: 0\r\nconnection: close\r\n\r\n"
-        )
+    def _refuse(self, status: bytes, headers: bytes = b"", body: bytes = b"") -> None:
+        length = b"content-length: %d\r\nconnection: close\r\n\r\n" % len(body)
+        self.transport.write(b"HTTP/1.1 " + status + b"\r\n" + headers + length + body)
         self.transport.close()

@@ -55,6 +55,7 @@ def bucket(text: str | None, timezone: str) -> Bucket | None:
         InvalidInputError: it is neither, or ``timezone`` is not the name of one.
     """
     if not text:
+        check_bucket(Bucket(unit="day", timezone=timezone))
         return None
     made = Bucket(unit=text, timezone=timezone) if text in CALENDAR else Bucket(_length(text), timezone=timezone)
     check_bucket(made)
