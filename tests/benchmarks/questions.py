@@ -21,6 +21,7 @@ from tests.benchmarks.bodies import COHORTS, MODELS
 from tests.benchmarks.load import load
 from tests.benchmarks.lookup import library
 from tests.benchmarks.meter import metered
+from tests.benchmarks.panels import panels, panels_by_hand
 from tests.benchmarks.plan import Plan
 from tests.benchmarks.report import Table, quantiles
 from tests.benchmarks.sender import Orders
@@ -94,12 +95,17 @@ async def searches(plan: Plan) -> Table:
         async with metered(server.pid_of("query"), process_name) as meter:
             for search in SEARCHES:
                 await _ask(server, plan, table, search, newest)
+            await panels(server, plan, table, newest)
         table.add("memory (PSS) of the query process, greatest", meter.peak_pss / 1e6, "MB", f"< {_MEMORY / 1e6:.0f}")
         _by_hand(plan, table, newest)
+        panels_by_hand(plan, table, newest)
+    async with running(plan.library, options={**plan.options, "index": "duckdb:?rollups=false"}) as server:
+        await panels(server, plan, table, newest, mark=", without roll-ups")
     with _copied(plan.library) as folder:
         async with running(folder, options=plan.options) as server, _loaded(server, plan):
             for search in SEARCHES:
                 await _ask(server, plan, table, search, newest, loaded=True)
+            await panels(server, plan, table, newest, mark=", under load", factor=2)
     table.note(f"under load: {_LOAD:,.0f} spans/s arrive meanwhile, in times of now, in a copy of the folder")
     return table
 

@@ -31,9 +31,11 @@ class Analytics:
     Args:
         sql: runs DuckDB.
         sources: opens what views name.
+        rollups: whether roll-ups are asked.
     """
 
-    def __init__(self, sql: SqlRunner, sources: SourceCache) -> None:
+    def __init__(self, sql: SqlRunner, sources: SourceCache, *, rollups: bool) -> None:
+        self._uses_rollups = rollups
         self._sql = sql
         self._sources = sources
         self._ledgers: dict[str, Ledger] = {}
@@ -44,7 +46,7 @@ class Analytics:
         check(question)
         narrowed = await chosen(project, question.selection)
         sources = await self._sources.of_project(view, spans.project)
-        rollups = await self._sources.rollups(view, spans.project)
+        rollups = await self._sources.rollups(view, spans.project) if self._uses_rollups else []
         return await self._sql.work(self._aggregate, question, spans, sources, rollups, narrowed)
 
     async def owners(self, view: View, project: str, column: str, ranking: Ranking) -> pa.Table:

@@ -54,6 +54,8 @@ from agenttrace_core.schema.keys import trace_id_of, trace_words
 from agenttrace_core.schema.log_files import SCORED_COLUMNS, scores_of
 from agenttrace_core.schema.tables import LIGHT, LOCATION, LOGS, PAYLOAD
 
+_SAID = {"true": True, "false": False}
+
 _INLINE_ROWS = 4_096
 """Reads of so few rows are done where they are asked for: the way to a thread and back costs more."""
 
@@ -65,11 +67,15 @@ class DuckDBIndex(SpanIndex, Arrivals, SqlIndex, SpanQueries, TraceOwners, LogQu
         memory_limit: DuckDB's, such as ``256MB``.
         threads: DuckDB's.
         cache_bytes: bound of the local copies of objects, where the storage is elsewhere.
+        rollups: whether figures come from roll-ups where they hold; without, they are the same, and later.
     """
 
-    def __init__(self, *, memory_limit: str = "256MB", threads: int = 2, cache_bytes: int = 4 << 30) -> None:
+    def __init__(
+        self, *, memory_limit: str = "256MB", threads: int = 2, cache_bytes: int = 4 << 30, rollups: bool = True
+    ) -> None:
         self._sql = SqlRunner(memory_limit=memory_limit, threads=threads)
         self._cache_bytes = cache_bytes
+        self._rollups = rollups
         self._storage: ObjectStorage | None = None
         self._objects: LocalCopies | None = None
         self._opened: SourceCache | None = None
@@ -79,23 +85,24 @@ class DuckDBIndex(SpanIndex, Arrivals, SqlIndex, SpanQueries, TraceOwners, LogQu
 
     @classmethod
     def from_url(cls, url: str) -> DuckDBIndex:
-        """Make one from ``duckdb:?memory_limit=256MB&threads=2&cache_bytes=4294967296``; all are optional.
+        """Make one from ``duckdb:?memory_limit=256MB&threads=2&cache_bytes=4294967296&rollups=true``; all are optional.
 
         Raises:
             ConfigurationError: the URL says anything else.
         """
         options = dict(parse_qsl(url.partition("?")[2], keep_blank_values=True))
         memory_limit = options.pop("memory_limit", "256MB")
+        rollups = options.pop("rollups", "true")
         try:
             threads = int(options.pop("threads", "2"))
             cache_bytes = int(options.pop("cache_bytes", str(4 << 30)))
         except ValueError:
             threads = cache_bytes = 0
-        if url.partition("?")[0] != "duckdb:" or options or threads < 1 or cache_bytes < 1:
+        if url.partition("?")[0] != "duckdb:" or options or threads < 1 or cache_bytes < 1 or rollups not in _SAID:
             raise ConfigurationError(
                 f"index = {url!r}: write 'duckdb:' or 'duckdb:?memory_limit=256MB&threads=2&cache_bytes=4294967296'"
             )
-        return cls(memory_limit=memory_limit, threads=threads, cache_bytes=cache_bytes)
+        return cls(memory_limit=memory_limit, threads=threads, cache_bytes=cache_bytes, rollups=_SAID[rollups])
 
     @property
     def capabilities(self) -> IndexCapabilities:
@@ -117,7 +124,7 @@ class DuckDBIndex(SpanIndex, Arrivals, SqlIndex, SpanQueries, TraceOwners, LogQu
         await self._sql.open()
         self._objects = LocalCopies(self._storage, max_bytes=self._cache_bytes)
         self._opened = SourceCache(self._objects)
-        self._opened_analytics = Analytics(self._sql, self._opened)
+        self._opened_analytics = Analytics(self._sql, self._opened, rollups=self._rollups)
         self._log_files = LogFiles(self._objects)
         self._made_parts = Parts(self._opened)
 
