@@ -59,11 +59,10 @@ async def panels(server: Server, plan: Plan, table: Table, newest: int, *, mark:
     for panel in PANELS:
         path = f"/api/v1/analytics/{panel.kind}?bucket=1h&group_by={panel.by}&{during}"
         await _ask(server, plan, table, f"{panel.name}{mark}", path, bound)
-    first = await _ask(
-        server, plan, table, f"sessions, newest 50{mark}", "/api/v1/sessions?limit=50", _SESSIONS * factor
-    )
-    if first.get("sessions"):
-        session = quote(str(first["sessions"][-1]["id"]), safe="")
+    quick = _SESSIONS * factor
+    first = await _ask(server, plan, table, f"sessions, newest 50{mark}", "/api/v1/sessions?limit=50", quick)
+    if first.get("items"):
+        session = quote(str(first["items"][-1]["id"]), safe="")
         await _ask(server, plan, table, f"a session by id{mark}", f"/api/v1/sessions/{session}", quick)
 
 

@@ -14,7 +14,7 @@ from agenttrace_adapters.duckdb.fields import Parameters
 from agenttrace_adapters.duckdb.grouping import START, Grouping, ordered
 from agenttrace_adapters.duckdb.measures import QUANTILES, Figures, answer_type
 from agenttrace_adapters.duckdb.predicates import condition
-from agenttrace_adapters.duckdb.quantiles import Values, quantiles_of
+from agenttrace_adapters.duckdb.quantiles import Values, add_lists, quantiles_of
 from agenttrace_adapters.duckdb.rollups import SUMMED, Rollup, answerable, asks_for_agents
 from agenttrace_adapters.duckdb.sources import Sources
 from agenttrace_adapters.duckdb.spans import SpansTable
@@ -240,7 +240,7 @@ class _Work:
         placed = f"FROM of_rows r JOIN merged m ON {_alike(self._keys, 'r', 'm')} WHERE {name} IS NOT NULL"
         of_rows = self._fetch(f"SELECT place, {name} {placed}")
         lists = whole(of_rows[name])
-        self._add(pieces, of_rows["place"].to_numpy(), lists.values.to_numpy(), lists.offsets.to_numpy())
+        add_lists(pieces, of_rows["place"].to_numpy(), lists.values.to_numpy(), lists.offsets.to_numpy())
         placed = f"FROM of_cells c JOIN merged m ON {_alike(self._keys, 'c', 'm')} ORDER BY cell"
         of_cells = self._fetch(f"SELECT place, cell {placed}")
         place, cell = of_cells["place"].to_numpy(), of_cells["cell"].to_numpy()
@@ -248,18 +248,9 @@ class _Work:
         for rollup in self._asked.rollups:
             values, offsets = rollup.lists(name)
             first, stop = cell.searchsorted([begun, begun + len(rollup.cells)])
-            self._add(pieces, place[first:stop], values, offsets, cell[first:stop] - begun)
+            add_lists(pieces, place[first:stop], values, offsets, cell[first:stop] - begun)
             begun += len(rollup.cells)
         return pa.array(quantiles_of(pieces, QUANTILES, threads=2), pa.list_(pa.float64()))
-
-    @staticmethod
-    def _add(
-        pieces: list[list[Values]], places: Int64s, values: Values, offsets: Int64s, rows: Int64s | None = None
-    ) -> None:
-        """Add to the groups ``places`` the lists ``rows`` (or all) of those that begin in ``values`` at ``offsets``."""
-        left, right = (offsets[:-1], offsets[1:]) if rows is None else (offsets[rows], offsets[rows + 1])
-        for place, begin, end in zip(places.tolist(), left.tolist(), right.tolist(), strict=True):
-            pieces[place].append(values[begin:end])
 
     def _told(self, limit: int) -> pa.Table:
         question, keys = self._asked.question, self._keys
