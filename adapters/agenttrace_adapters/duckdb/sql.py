@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+import tempfile
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import Any, TypeVar, TypeVarTuple
@@ -16,6 +18,9 @@ from agenttrace_core.schema.tables import LIGHT, LOCATION
 
 _Given = TypeVarTuple("_Given")
 _Answer = TypeVar("_Answer")
+
+_MAX_SPILL = "4GB"
+"""What a question may put on disk where memory does not suffice."""
 
 _CLOSE_TRIES = 500
 _CLOSE_WAIT_S = 0.01
@@ -33,8 +38,9 @@ class SqlRunner:
 
     def __init__(self, *, memory_limit: str, threads: int) -> None:
         self._config: dict[str, str | bool | int | float | list[str]] = {
-            "memory_limit": memory_limit, "threads": threads,
+            "memory_limit": memory_limit, "threads": threads, "max_temp_directory_size": _MAX_SPILL,
         }  # fmt: skip
+        self._spill: str | None = None
         self._database: duckdb.DuckDBPyConnection | None = None
 
     async def open(self) -> None:
@@ -43,9 +49,12 @@ class SqlRunner:
         Raises:
             ConfigurationError: DuckDB refuses an option.
         """
+        # Without a folder of its own, it takes the one that the process was started in.
+        self._spill = await to_thread.run_sync(lambda: tempfile.mkdtemp(prefix="agenttrace-duckdb-"))
         try:
-            self._database = await to_thread.run_sync(_connect, self._config)
+            self._database = await to_thread.run_sync(_connect, self._config | {"temp_directory": self._spill})
         except duckdb.Error as error:
+            await self._remove_spill()
             raise ConfigurationError(f"index: DuckDB refuses its options: {error}") from error
 
     async def aclose(self) -> None:
@@ -59,6 +68,12 @@ class SqlRunner:
             except duckdb.Error:  # a statement has not noticed yet that nobody waits for it
                 await sleep(_CLOSE_WAIT_S)
         self._database = None
+        await self._remove_spill()
+
+    async def _remove_spill(self) -> None:
+        if self._spill is not None:
+            await to_thread.run_sync(shutil.rmtree, self._spill, True)
+            self._spill = None
 
     async def run(self, statement: str, spans: SpansTable) -> pa.Table:
         """Run ``statement`` with the table ``spans``.
