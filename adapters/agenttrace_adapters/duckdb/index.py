@@ -239,6 +239,15 @@ class DuckDBIndex(SpanIndex, Arrivals, SqlIndex, SpanQueries, TraceOwners, LogQu
         live = live_scores(view, project)
         return await self._sql.work(query_scores, check_project(project), paths, live, wanted, limit, before)
 
+    async def _effective(self, view: View, project: str, name: str) -> EffectiveScores:
+        """Return the scores of a name, from what is kept of them where no other has come since."""
+        known = self._logs.known_scores(view, project, name)
+        if known is None:
+            found = await self.scores(view, project, ScoreSelection(name=name))
+            known = await to_thread.run_sync(EffectiveScores.of, found)
+            self._logs.keep_scores(view, project, name, known)
+        return known
+
     @property
     def _logs(self) -> LogFiles:
         assert self._log_files is not None, "open() comes before use"
@@ -292,8 +301,7 @@ class DuckDBIndex(SpanIndex, Arrivals, SqlIndex, SpanQueries, TraceOwners, LogQu
         async def payloads(locations: Sequence[Location]) -> pa.Table:
             return await self.payload(view, locations)
 
-        asked = {name: await self.scores(view, project, ScoreSelection(name=name)) for name in scores}
-        scored = ScoredRows({name: EffectiveScores.of(of) for name, of in asked.items()}, fetch)
+        scored = ScoredRows({name: await self._effective(view, project, name) for name in scores}, fetch)
         return ProjectSpans(
             sql=self._sql,
             parts=await self._parts.of_project(view, project),
@@ -351,10 +359,7 @@ class DuckDBIndex(SpanIndex, Arrivals, SqlIndex, SpanQueries, TraceOwners, LogQu
     async def _with_known_scores(self, view: View, project: str, question: Aggregation) -> Aggregation:
         """Look up the scores that a question asks for."""
         selection = question.selection
-        known = {
-            name: EffectiveScores.of(await self.scores(view, project, ScoreSelection(name=name)))
-            for name in _scores_of(question)
-        }
+        known = {name: await self._effective(view, project, name) for name in _scores_of(question)}
         spans, traces = known_spans(selection.spans, known), known_traces(selection.traces, known)
         fields = tuple(known_field(field, known) for field in question.group_by)
         return replace(question, selection=replace(selection, spans=spans, traces=traces), group_by=fields)

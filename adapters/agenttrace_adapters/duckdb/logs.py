@@ -18,19 +18,24 @@ from agenttrace_adapters.duckdb.rows import translated
 from agenttrace_core.model.score import ScorePlace, ScoreSelection
 from agenttrace_core.model.segment import FileKind, SegmentFile
 from agenttrace_core.ports.index import View
-from agenttrace_core.query.scores import PLACE, WITHOUT_ID
+from agenttrace_core.query.scores import PLACE, WITHOUT_ID, EffectiveScores
 from agenttrace_core.schema.arrays import Int64s, UInt64s, numbers
 from agenttrace_core.schema.keys import trace_words
 from agenttrace_core.schema.log_files import scores_of
 from agenttrace_core.schema.tables import SCORES
 
 _KEPT_RUNS = 4_096
+_KEPT_NAMES = 16
+_KEPT_SCORES = 500_000
 _COLUMNS = ", ".join(f'"{name}"' for name in SCORES.names)
 _KEY = ", ".join(
     ["trace_id", "CASE WHEN trace_id IS NULL THEN session_id END", "id"]
     + [f"CASE WHEN id IS NULL THEN {name} END" for name in WITHOUT_ID]
 )
 _NEWEST_FIRST = ", ".join(f'"{name}" DESC' for name in PLACE)
+
+
+_Moment = tuple[str, str, tuple[str, ...], tuple[str, ...]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +74,19 @@ class LogFiles:
     def __init__(self, objects: LocalCopies) -> None:
         self._objects = objects
         self._runs: OrderedDict[tuple[UUID, str], _Run] = OrderedDict()
+        self._effective: OrderedDict[_Moment, EffectiveScores] = OrderedDict()
+
+    def known_scores(self, view: View, project: str, name: str) -> EffectiveScores | None:
+        """Return the scores of a name as they were kept; None if others have come since, or they are not kept."""
+        return self._effective.get(_moment(view, project, name))
+
+    def keep_scores(self, view: View, project: str, name: str, scores: EffectiveScores) -> None:
+        """Keep the scores of a name, which panel after panel asks for, in place of older ones."""
+        self._effective[_moment(view, project, name)] = scores
+        while len(self._effective) > 1 and (
+            len(self._effective) > _KEPT_NAMES or sum(map(_size, self._effective.values())) > _KEPT_SCORES
+        ):
+            self._effective.popitem(last=False)
 
     async def rows_of(self, view: View, project: str, trace_ids: Sequence[str]) -> list[tuple[SegmentFile, Int64s]]:
         """Return which rows of which files are log records of some traces, ascending in each."""
@@ -97,6 +115,17 @@ class LogFiles:
                 self._runs.popitem(last=False)
         self._runs.move_to_end(key)
         return self._runs[key]
+
+
+def _moment(view: View, project: str, name: str) -> _Moment:
+    """What the scores of a project follow from: the same of two views if no score has come between them."""
+    files = (str(file.id) for file in files_of(view, project) if "scores" in file.objects)
+    chunks = (chunk.id for chunk in view.live.chunks if len(chunk.logs))
+    return project, name, tuple(files), tuple(chunks)
+
+
+def _size(scores: EffectiveScores) -> int:
+    return len(scores.of_spans) + len(scores.of_traces)
 
 
 def files_of(view: View, project: str) -> list[SegmentFile]:
