@@ -9,6 +9,7 @@ import pyarrow.compute as pc
 from agenttrace_core.query.context import CONTEXT, CONTEXT_COLUMNS, contexts_of
 from agenttrace_core.query.counting import COUNTING_COLUMNS, counted_of
 from agenttrace_core.schema.arrays import whole
+from agenttrace_core.schema.tables import LIGHT
 
 RESOLVE_COLUMNS = tuple(dict.fromkeys((*COUNTING_COLUMNS, *CONTEXT_COLUMNS, "counted", *CONTEXT, "context_ref")))
 """What ``resolved`` reads, or returns anew, of ``LIGHT``."""
@@ -16,6 +17,8 @@ RESOLVE_COLUMNS = tuple(dict.fromkeys((*COUNTING_COLUMNS, *CONTEXT_COLUMNS, "cou
 
 def resolved(rows: pa.Table) -> pa.Table:
     """Return all rows of one trace, settled and in order, with ``counted`` and their context as they are by now.
+
+    These columns need not be in ``rows``: nothing is read of them.
 
     Session and user that neither a span nor its ancestors name are those of the trace: what its root says,
     else the first that does.
@@ -27,7 +30,12 @@ def resolved(rows: pa.Table) -> pa.Table:
     for own, name in (("session_id", "context_session_id"), ("user_id", "context_user_id")):
         columns[name] = pc.coalesce(columns[name], first_said(whole(rows[own]), speaker))
     columns |= {"counted": counted_of(rows), "context_ref": pa.nulls(len(rows), pa.string())}
-    return pa.table([columns.get(name, rows[name]) for name in rows.column_names], schema=rows.schema)
+    for name, column in columns.items():
+        if (place := rows.schema.get_field_index(name)) >= 0:
+            rows = rows.set_column(place, LIGHT.field(name), column)
+        else:
+            rows = rows.append_column(LIGHT.field(name), column)
+    return rows
 
 
 def first_said(column: pa.Array, speaker: int) -> pa.Scalar:

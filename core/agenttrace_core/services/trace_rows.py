@@ -9,6 +9,7 @@ from anyio import to_thread
 
 from agenttrace_core.errors import NotFoundError
 from agenttrace_core.ports.index import SpanIndex
+from agenttrace_core.query.amend import AMENDED_COLUMNS
 from agenttrace_core.query.resolve import RESOLVE_COLUMNS, resolved
 from agenttrace_core.query.settle import ARRIVAL_COLUMNS, needs_arrival, settle
 from agenttrace_core.services.view import Lag, Seen
@@ -23,14 +24,16 @@ async def settled_rows(index: SpanIndex, seen: Seen, project: str, trace_id: str
     Raises:
         NotFoundError: the project has no such trace.
     """
-    rows = await index.versions(seen.view, project, [trace_id], columns=columns)
+    # A page that shows what counts, or what that sums up to, must not wait for later arrivals to have their effect.
+    decides = set(RESOLVE_COLUMNS) <= set(columns)
+    read = tuple(name for name in columns if name not in AMENDED_COLUMNS) if decides else tuple(columns)
+    rows = await index.versions(seen.view, project, [trace_id], columns=read)
     if len(rows) == 0:
         raise NotFoundError(f"no trace {trace_id} in project {project!r}{behind(seen.lag)}")
     if needs_arrival(rows):
-        both = tuple(dict.fromkeys((*columns, *ARRIVAL_COLUMNS)))
+        both = tuple(dict.fromkeys((*read, *ARRIVAL_COLUMNS)))
         rows = await index.versions(seen.view, project, [trace_id], columns=both)
-    # A page that shows them, or what they sum up to, must not wait until later arrivals have had their effect.
-    finish = _resolved if set(RESOLVE_COLUMNS) <= set(columns) else settle
+    finish = _resolved if decides else settle
     return finish(rows) if len(rows) <= _SMALL_ROWS else await to_thread.run_sync(finish, rows)
 
 
