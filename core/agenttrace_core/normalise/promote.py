@@ -16,8 +16,9 @@ import pyarrow.compute as pc
 
 from agenttrace_core.normalise import nested, previews, values
 from agenttrace_core.normalise.attributes import NOWHERE, Attributes, Batch
+from agenttrace_core.normalise.conditions import Conditions
 from agenttrace_core.normalise.numbered import FIRST, last_said
-from agenttrace_core.normalise.rules import RULES, Rule, Source, When
+from agenttrace_core.normalise.rules import RULES, Rule, Source
 from agenttrace_core.schema.arrays import Bools, Int64s
 from agenttrace_core.wire.quality import Flags
 
@@ -79,14 +80,14 @@ class _Promotion:
     columns: dict[str, Filled] = field(default_factory=dict)
     _found: dict[str, Int64s] = field(init=False)
     _found_resources: dict[str, Int64s] = field(init=False)
-    _scopes: set[str | None] = field(init=False)
-    _masks: dict[When, Bools] = field(default_factory=dict)
+    _conditions: Conditions = field(init=False)
+    _filled: dict[str, pa.Array] = field(default_factory=dict)
     _parsed: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self._found = self.batch.spans.find(self.keys[0])
         self._found_resources = self.batch.resources.find(self.keys[1])
-        self._scopes = set(self.batch.scopes)
+        self._conditions = Conditions(self.batch, self._found, self._found_resources, self._filled)
 
     def fill(self, rule: Rule) -> None:
         """Fill a column source by source, the most preferred first, until every row has a value."""
@@ -95,7 +96,7 @@ class _Promotion:
         pieces: list[pa.Array] = []
         filled = 0
         for number, source in enumerate(rule.sources):
-            if not self._may_give(source):
+            if not self._conditions.may_give(source):
                 continue
             found = self._from(source, rule.type, place)
             if found is None:
@@ -111,6 +112,7 @@ class _Promotion:
             whole = pa.concat_arrays(pieces).take(pa.array(place, mask=place < 0))
         else:
             whole = pa.nulls(rows, _TYPES[rule.type])
+        self._filled[rule.column] = whole
         self.columns[rule.column] = Filled(whole, source_of_row)
 
     def _from(self, source: Source, kind: str, place: Int64s) -> tuple[Int64s, pa.Array] | None:
@@ -124,7 +126,7 @@ class _Promotion:
                 return None
             rows, piece = candidates.rows, self._read(source, kind, candidates)
         else:
-            rows = np.flatnonzero(self._mask(source.when) & (place < 0))
+            rows = np.flatnonzero(self._conditions.mask(source.when) & (place < 0))
             if len(rows) == 0:
                 return None
             piece = self._without_attribute(source, kind, rows)
@@ -147,7 +149,7 @@ class _Promotion:
             candidates = self._of_resources(self._found_resources[source.name])
         candidates.keep(place[candidates.rows] < 0)
         if source.when is not None and len(candidates.rows):
-            candidates.keep(self._mask(source.when)[candidates.rows])
+            candidates.keep(self._conditions.mask(source.when)[candidates.rows])
         return candidates if len(candidates.rows) else None
 
     def _of_resources(self, where: Int64s) -> _Candidates:
@@ -309,59 +311,6 @@ class _Promotion:
         times = [event.time_unix_nano for event in nested.span_of(data).events if event.name == wanted]
         first = min(times, default=0)
         return first - start if start <= first < 2**63 else None
-
-    # --- conditions ---
-
-    def _may_give(self, source: Source) -> bool:
-        """Whether any row can have a value from ``source``: a quick no for what a batch has nothing of."""
-        if source.kind == "key":
-            return source.name in self._found
-        if source.kind == "resource":
-            return source.name in self._found_resources
-        when = source.when
-        if when is None:
-            return True
-        if when.key is not None and when.key not in self._found:
-            return False
-        if when.has and self._found.keys().isdisjoint(when.has):
-            return False
-        return not when.scope or any(name is not None and name.startswith(when.scope) for name in self._scopes)
-
-    def _mask(self, when: When | None) -> Bools:
-        if when is None:
-            return np.ones(len(self.batch), np.bool_)
-        if when not in self._masks or when.column is not None:
-            self._masks[when] = self._hold(when)
-        return self._masks[when]
-
-    def _hold(self, when: When) -> Bools:
-        mask = np.ones(len(self.batch), np.bool_)
-        if when.scope:
-            mask &= self.batch.in_scopes(when.scope)
-        if when.key is not None:
-            mask &= self._has_value(when.key, when.values)
-        if when.column is not None:
-            column = self.columns[when.column].values
-            mask &= np.asarray(pc.is_in(column, value_set=pa.array(when.values, pa.string())))
-        if when.has:
-            mask &= self._has_any(when.has)
-        if when.lacks:
-            mask &= ~self._has_any(when.lacks)
-        return mask
-
-    def _has_any(self, keys: tuple[str, ...]) -> Bools:
-        mask = np.zeros(len(self.batch), np.bool_)
-        for key in keys:
-            mask[self.batch.spans.row[self._found.get(key, NOWHERE)]] = True
-        return mask
-
-    def _has_value(self, key: str, allowed: tuple[str, ...]) -> Bools:
-        where = self._found.get(key, NOWHERE)
-        mask = np.zeros(len(self.batch), np.bool_)
-        found = values.texts(self.batch.spans.values, pa.array(where), np.zeros(len(where), np.uint16))
-        meant = pc.is_in(pc.utf8_lower(found), value_set=pa.array(allowed, pa.string()))
-        mask[self.batch.spans.row[where[np.asarray(meant)]]] = True
-        return mask
 
 
 _FIND = {"input": previews.said_to, "output": previews.said_by}

@@ -28,7 +28,7 @@ VALUES = st.recursive(
 ATTRIBUTES = st.dictionaries(st.sampled_from(KEYS), VALUES, max_size=6)
 
 
-@settings(max_examples=300)
+@settings(max_examples=300, deadline=None)
 @given(st.lists(st.fixed_dictionaries({
     "attributes": ATTRIBUTES, "resource": ATTRIBUTES, "scope": st.sampled_from(["", *SCOPES]),
     "name": TEXTS, "status": st.integers(0, 3), "status_message": TEXTS,
