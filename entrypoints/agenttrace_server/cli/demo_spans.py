@@ -10,6 +10,7 @@ from typing import Any
 
 _KINDS = {"internal": 1, "client": 3}
 _ERROR = 2
+_RESOURCE = {"demo": True, "deployment.environment.name": "demo", "service.version": "1.4.0"}
 
 
 class Pen:
@@ -135,7 +136,7 @@ class Pen:
     def resource_spans(self) -> dict[str, Any]:
         """Return what has been written. Children come before their parents, as exporters send them."""
         return {
-            "resource": {"attributes": _attributes({"service.name": self._service, "demo": True})},
+            "resource": {"attributes": _attributes(_RESOURCE | {"service.name": self._service})},
             "scopeSpans": [{"scope": {"name": "agenttrace.demo", "version": "1"}, "spans": self._spans}],
         }
 
