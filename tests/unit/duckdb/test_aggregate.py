@@ -61,7 +61,8 @@ _spans = st.builds(
     status=st.sampled_from(["unset", "ok", "error"]),
     model=st.none() | st.sampled_from(["a", "b"]),
     agent=st.none() | st.sampled_from(["x", "y"]),
-    user_id=st.none() | st.sampled_from(["u", "v"]),
+    # Of a span's ancestors: what it says itself may be its whole trace's, which the model does not know.
+    context_user_id=st.none() | st.sampled_from(["u", "v"]),
     context_ref=st.none() | st.just("f" * 16),
     input_tokens=st.none() | st.integers(0, 1 << 62),
     output_tokens=st.none() | st.integers(0, 1000),
