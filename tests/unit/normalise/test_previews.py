@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from agenttrace_core.normalise import previews
@@ -126,6 +126,7 @@ def test_what_events_of_the_span_say_is_read_where_no_attribute_does() -> None:
 TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=300)
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(st.sampled_from(["user", "assistant"]), TEXTS), min_size=1, max_size=4), st.booleans())
 def test_what_is_read_without_parsing_is_what_parsing_gives(turns: list[tuple[str, str]], blanks: bool) -> None:
     messages = [said(role, text) for role, text in turns]
