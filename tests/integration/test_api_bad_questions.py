@@ -8,8 +8,10 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+import httpx
 import pytest
 
+from agenttrace_core.services.analytics import AnalyticsService
 from agenttrace_server.query import models
 from agenttrace_server.query.patience import QueryLimits
 from tests.integration.api import AT_ONCE, Api, open_api, otlp, span
@@ -188,3 +190,21 @@ async def test_an_answer_with_too_many_rows_is_refused_by_name(tmp_path: Path) -
         assert "query.max_rows" in answer.json()["error"]["message"]
         rows = (await api.get("/api/v1/analytics/usage", group_by="name", top=9)).json()["rows"]
         assert (len(rows), sum(row["spans"] for row in rows)) == (10, 29)
+
+
+async def test_a_question_whose_asker_has_left_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Lost otherwise: the engine's time, to pages that were closed long ago."""
+    given_up = asyncio.Event()
+
+    async def endless(*_: Any, **__: Any) -> None:
+        try:
+            await asyncio.sleep(60)
+        except asyncio.CancelledError:
+            given_up.set()
+            raise
+
+    monkeypatch.setattr(AnalyticsService, "answer", endless)
+    async with open_api(tmp_path, AT_ONCE) as api:
+        with pytest.raises(httpx.ReadTimeout):
+            await api.client.get("/api/v1/analytics/usage", timeout=0.3)
+        await asyncio.wait_for(given_up.wait(), 10)

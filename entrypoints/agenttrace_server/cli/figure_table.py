@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from itertools import pairwise
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -34,7 +33,7 @@ class Figures:
         series: a row a group and piece of time.
         dimensions: names of the columns that tell groups apart.
         timezone: in which times are told.
-        step_ns: how long a piece of time is, where only one has anything.
+        step_ns: about how long a piece of time is.
         since_ns: the beginning of what is asked about, if it is known.
         compare: whether rows hold the period before, too.
     """
@@ -113,7 +112,7 @@ def _charts(figures: Figures, drawn: Column, width: int) -> list[str]:
         return [bar(value, most, width) for value in values]
     times = sorted({int(row["bucket"]) for row in figures.series})
     # Where clocks are put forward or back, pieces are not all of one length: each has the place that is nearest.
-    step = min((later - earlier for earlier, later in pairwise(times)), default=figures.step_ns)
+    step = figures.step_ns
     # What came before the first piece that has something belongs to the picture, but not without end.
     before = 0 if figures.since_ns is None else min(500, max(0, (times[0] - figures.since_ns) // step))
     lines: dict[tuple[Any, ...], list[float | None]] = {}
