@@ -121,7 +121,7 @@ async def _ask(server: Server, plan: Plan, table: Table, search: Search, newest:
         if status != 200:
             raise RuntimeError(f"{search.query!r} was answered {status}: {body[:300]!r}")
         times.append(took)
-        found = len(json.loads(body)["traces"])
+        found = len(json.loads(body)["items"])
         if time.monotonic() - begun > _GIVEN_UP_S:
             break
     await client.aclose()
@@ -158,7 +158,7 @@ async def _newest_start(server: Server) -> int:
     client = server.client()
     answer = await client.json("/api/v1/traces?limit=1")
     await client.aclose()
-    return int(answer["traces"][0]["start_ns"]) if answer and answer["traces"] else time.time_ns()
+    return int(answer["items"][0]["start_ns"]) if answer and answer["items"] else time.time_ns()
 
 
 @contextlib.asynccontextmanager
