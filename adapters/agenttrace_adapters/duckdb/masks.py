@@ -24,7 +24,7 @@ from agenttrace_core.model.segment import SegmentFile
 from agenttrace_core.query.evaluate import needed_columns
 from agenttrace_core.query.score_match import score_names
 from agenttrace_core.schema.arrays import Bools
-from agenttrace_core.schema.attribute_columns import AttributeKeys
+from agenttrace_core.schema.attribute_columns import AttributeKeys, column_of
 from agenttrace_core.schema.tables import LIGHT
 
 Masks = dict[Part, Bools]
@@ -71,9 +71,7 @@ class RowScanner:
                 filled = replace(part, table=table)
                 found[part] = await self._scored.of_chunk(filled, predicate, undecided=undecided)
         elif chunks:
-            parameters = Parameters()
-            where = condition(predicate, parameters, undecided=undecided)
-            found |= await self._of_chunks(chunks, where, parameters, needed_columns(predicate))
+            found |= await self._of_chunks(chunks, predicate, undecided=undecided)
         return found
 
     async def _groups(self, parts: Sequence[Part], predicate: SpanPredicate) -> list[_Files]:
@@ -167,14 +165,17 @@ class RowScanner:
         )
         return _masks(found, list(group.files), group.parts)
 
-    async def _of_chunks(
-        self, chunks: Sequence[Part], where: str, parameters: Parameters, needed: Collection[str]
-    ) -> Masks:
-        found = await self._sql.ask(
-            f"SELECT source, row FROM live WHERE {where}",  # noqa: S608 - see predicates
-            parameters.values,
-            {"live": await self._by_now.filled(live_table(chunks), needed)},
-        )
+    async def _of_chunks(self, chunks: Sequence[Part], predicate: SpanPredicate, *, undecided: bool) -> Masks:
+        parameters = Parameters()
+        live = await self._by_now.filled(live_table(chunks), needed_columns(predicate))
+        keys = None
+        if not any(isinstance(leaf, Contains) for leaf in leaves(predicate)):
+            keys = AttributeKeys(tuple(dict.fromkeys(_keys_of(predicate))), ())
+            for key in keys.columns:
+                live = live.append_column(column_of(key), pa.chunked_array([part.attribute(key) for part in chunks]))
+        where = condition(predicate, parameters, undecided=undecided, keys=keys)
+        statement = f"SELECT source, row FROM live WHERE {where}"  # noqa: S608 - see predicates
+        found = await self._sql.ask(statement, parameters.values, {"live": live})
         return _masks(found, [part.source for part in chunks], chunks)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from uuid import UUID
 
@@ -20,7 +20,7 @@ from agenttrace_core.model.segment import Segment, SegmentFile
 from agenttrace_core.ports.index import View
 from agenttrace_core.ports.live import LiveChunk
 from agenttrace_core.schema.arrays import Int64s, UInt64s, numbers, whole
-from agenttrace_core.schema.attribute_columns import AttributeKeys
+from agenttrace_core.schema.attribute_columns import AttributeKeys, attribute_column
 from agenttrace_core.schema.keys import words_of_hex
 from agenttrace_core.schema.tables import LIGHT
 
@@ -46,6 +46,14 @@ class Part:
     first: Int64s
     min_start_ns: int
     max_start_ns: int
+    columns: dict[str, pa.Array] = field(default_factory=dict)
+
+    def attribute(self, key: str) -> pa.Array:
+        """Return the values of an attribute of a chunk's rows, which are taken out of the maps but once."""
+        if key not in self.columns:
+            assert self.table is not None, "a chunk's part has a table"
+            self.columns[key] = attribute_column(whole(self.table["attributes"]), key)
+        return self.columns[key]
 
     def traces_of(self, rows: Int64s) -> Int64s:
         """Return, for rows of the part, counted from 0, the places of their traces."""

@@ -53,7 +53,7 @@ def condition(
     """Return a condition that is true of the rows which satisfy ``predicate``, and false or null of others.
 
     ``undecided`` is what leaves count for, of the rows that light columns cannot decide them for. The condition
-    is over light rows; with ``keys``, it is over rows of attributes in columns, which have those keys and no other.
+    is over light rows; with ``keys``, attributes are asked of columns, of which there are those and no other.
 
     Raises:
         InvalidInputError: a field does not exist, or a value cannot be compared with it.
@@ -236,15 +236,19 @@ class _Compiler:
 
 @dataclass(frozen=True, slots=True)
 class _ColumnCompiler(_Compiler):
-    """The same over attributes that have columns of their own. Fields that are no attributes are not there."""
+    """The same over attributes that have columns of their own, and light columns if they are beside them."""
 
     keys: AttributeKeys
 
     def _present(self, field: Field) -> str:
+        if not isinstance(field, Attribute):
+            return super(_ColumnCompiler, self)._present(field)
         column = self._column(field)
         return _FALSE if column is None else f"{column} IS NOT NULL"
 
     def _compare(self, field: Field, op: Op, value: Value, *, undecided: bool) -> str:
+        if not isinstance(field, Attribute):
+            return super(_ColumnCompiler, self)._compare(field, op, value, undecided=undecided)
         column = self._column(field)
         if column is None:
             return _FALSE
@@ -262,8 +266,7 @@ class _ColumnCompiler(_Compiler):
             columns = [f"nullif({column}, {self.parameters.bind(IN_PAYLOAD)})" for column in columns]
         return _joined("OR", map(_holds(text, self.parameters), columns), _FALSE)
 
-    def _column(self, field: Field) -> str | None:
-        assert isinstance(field, Attribute), "only attributes have columns here"
+    def _column(self, field: Attribute) -> str | None:
         return column_of(map_key(field)) if map_key(field) in self.keys.columns else None
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from agenttrace_adapters.duckdb.judge import Judge
-from agenttrace_adapters.duckdb.masks import RowScanner
+from agenttrace_adapters.duckdb.masks import Masks, RowScanner
 from agenttrace_adapters.duckdb.parts import Part
 from agenttrace_core.schema.arrays import Bools, Int64s, UInt64s
 
@@ -90,9 +90,12 @@ class Scanner:
     async def _entries(self, parts: Sequence[Part], *, everything: bool) -> Entries:
         words = self._judge.words
         bits = {part: np.zeros((len(part.hi), words), np.uint64) for part in parts}
+        masks: Masks = {}
         for place, scan in enumerate(self._judge.scans):
             word, bit = divmod(place, _BITS)
-            masks = await self._rows.satisfying(parts, scan.predicate, undecided=scan.undecided)
+            # What surely is so is among what may be, which was asked just before.
+            asked = parts if scan.undecided else list(masks)
+            masks = await self._rows.satisfying(asked, scan.predicate, undecided=scan.undecided)
             for part, mask in masks.items():
                 bits[part][self._traces(part, mask), word] |= np.uint64(1 << bit)
         return Entries.of(

@@ -95,6 +95,16 @@ class AttributeColumnsWriter:
         self._writer.close()
 
 
+def attribute_column(attributes: pa.Array, key: str) -> pa.Array:
+    """Return the values of one key of some maps, as the key's column has them."""
+    offsets = np.asarray(attributes.offsets).astype(np.int64)
+    first, count = int(offsets[0]), int(offsets[-1] - offsets[0])
+    keys, items = attributes.keys.slice(first, count), attributes.items.slice(first, count)
+    place = np.flatnonzero(np.asarray(pc.equal(keys, pa.scalar(key, pa.string()))))
+    row = np.searchsorted(offsets - first, place, side="right") - 1
+    return _values(items, len(attributes), row, place)
+
+
 def read_attribute_keys(source: pa.NativeFile) -> AttributeKeys:
     """Read which keys a file's object has."""
     return AttributeKeys.read(pq.ParquetFile(source).metadata)
@@ -150,15 +160,19 @@ class _Found:
         return sorted(self.places, key=lambda key: -len(self.places[key]))[:count]
 
     def column(self, key: str) -> pa.Array:
-        """Return the values of a key, an item a span; of one that a span has twice, the first."""
+        """Return the values of a key, an item a span."""
         place = self.places.get(key)
-        size = len(self.attributes)
         if place is None:
-            return pa.nulls(size, pa.string())
-        of = np.full(size, -1)
-        of[self.row[place[::-1]]] = place[::-1]
-        has = of >= 0
-        values = self.items.take(pa.array(of, mask=~has))
-        if values.null_count == size - np.count_nonzero(has):
-            return values
-        return pc.if_else(pa.array(has), pc.coalesce(values, _IN_PAYLOAD), values)
+            return pa.nulls(len(self.attributes), pa.string())
+        return _values(self.items, len(self.attributes), self.row[place], place)
+
+
+def _values(items: pa.Array, size: int, row: Int64s, place: Int64s) -> pa.Array:
+    """Return an item a span: that at ``place`` for the span at ``row``; of several of one span, the first."""
+    of = np.full(size, -1)
+    of[row[::-1]] = place[::-1]
+    has = of >= 0
+    values = items.take(pa.array(of, mask=~has))
+    if values.null_count == size - np.count_nonzero(has):
+        return values
+    return pc.if_else(pa.array(has), pc.coalesce(values, _IN_PAYLOAD), values)
