@@ -191,7 +191,6 @@ class World:
         self._chunks: dict[str, pa.Table] = {}
         self._changes: dict[str, Said] = {}
         self._flipped: set[tuple[int, int, int]] = set()
-        self._waiting: list[Said] = []
         self._told: dict[tuple[str, str, str], Mapping[str, Any]] = {}
         self._offset = 0
         self._flushed = 0
@@ -297,7 +296,10 @@ class World:
         self._files, self._superseded = [], []
         self.lost = [span for span in self.lost if span.source not in old]
         merged = [replace(span, light=self.now(span)) if span.source in old else span for span in self.spans]
-        self._flipped -= {span.arrival for span in self.spans if span.source in old}
+        gone = {span.arrival for span in self.spans if span.source in old}
+        self._flipped -= gone
+        for chunk in self._chunks:
+            self._changes[chunk] = replace(self._changes[chunk], flips=_but(self._changes[chunk].flips, gone))
         self.spans = merged
         said = [said for source, said in self._changes.items() if source in old]
         # Flips are on the rows now; what is told is kept: it does no harm to those who know it.
@@ -306,12 +308,12 @@ class World:
     async def _move(self, spans: list[SentSpan], level: int, said: Sequence[Said]) -> None:
         self._version += 1
         if not spans:
-            self._waiting += said
+            # What is said goes into a file with rows: until there is one, it stays live.
+            self._say(Said.of_all(said))
             return
         file_id = uuid4()
         encoded = encode_spans_file(rows_of([span.light for span in spans]), rollup=level > 0)
-        whole = Said.of_all([*self._waiting, *said])
-        self._waiting = []
+        whole = Said.of_all(said)
         self._changes[str(file_id)] = whole
         changes = {"flips": whole.flips, "contexts": whole.contexts}
         objects = {**encoded.objects, **{name: ipc_file(table) for name, table in changes.items() if len(table)}}

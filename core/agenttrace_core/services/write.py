@@ -331,6 +331,8 @@ class WriteService:
             group, self._current = self._current, LiveGroup()
             self._sealed.append(group)
             rows = group.seal()
+            if len(rows.rows) == 0 and len(rows.flips):
+                self._current.flips.append(rows.flips)  # a group whose rows have all died makes no file
         self._has_room.set()
         self._has_room = anyio.Event()
         encoded = await to_thread.run_sync(encode_group, self._queue.queue_id, group, rows)
