@@ -1,0 +1,122 @@
+"""Session, user, tags and metadata: what every span below a point in the program carries.
+
+They travel in OpenTelemetry's context, so through tasks and wherever it is copied; to other services, if asked, as
+W3C baggage.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextvars import Token
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import Any, Final
+
+from opentelemetry import baggage
+from opentelemetry.context import Context, attach, create_key, detach, get_current, get_value, set_value
+
+from agenttrace import semconv
+from agenttrace.content import as_text
+
+_KEY: Final = create_key("agenttrace-propagated")
+_METADATA_CHARS: Final = 4_096
+_BAGGAGE: Final = {semconv.SESSION_ID: semconv.SESSION_ID, semconv.USER_ID: semconv.USER_ID}
+_BAGGAGE_TAGS: Final = semconv.TAGS
+
+
+@dataclass(frozen=True, slots=True)
+class Propagated:
+    """What is in force; ``attributes`` are those that a span gets."""
+
+    tags: tuple[str, ...] = ()
+    attributes: Mapping[str, Any] = field(default_factory=dict)
+
+
+def propagated(context: Context | None = None) -> Propagated | None:
+    """Return what is in force in a context (by default the current one), None if nothing is."""
+    found = get_value(_KEY, context)
+    if isinstance(found, Propagated):
+        return found
+    carried = baggage.get_all(context)
+    return _from_baggage(carried) if carried else None
+
+
+class Scope:
+    """A context manager within which spans carry more; nested ones add to the outer.
+
+    Args:
+        session: id of the session (conversation).
+        user: id of the user.
+        tags: added to those in force.
+        metadata: values by name; ``agenttrace.metadata.NAME`` on spans.
+        propagate: also as W3C baggage.
+    """
+
+    __slots__ = ("_given", "_propagate", "_tokens")
+
+    def __init__(
+        self,
+        *,
+        session: str | None = None,
+        user: str | None = None,
+        tags: Sequence[str] = (),
+        metadata: Mapping[str, Any] | None = None,
+        propagate: bool = False,
+    ) -> None:
+        if isinstance(tags, str):
+            tags = (tags,)
+        self._given = (session, user, tuple(tags), dict(metadata or {}))
+        self._propagate = propagate
+        self._tokens: list[Token[Context]] = []
+
+    def __enter__(self) -> Scope:
+        self._tokens.append(attach(self._entered(get_current())))
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, where: TracebackType | None
+    ) -> None:
+        detach(self._tokens.pop())
+
+    async def __aenter__(self) -> Scope:
+        return self.__enter__()
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, where: TracebackType | None
+    ) -> None:
+        self.__exit__(kind, error, where)
+
+    def _entered(self, context: Context) -> Context:
+        session, user, tags, metadata = self._given
+        outer = propagated(context) or Propagated()
+        all_tags = tuple(dict.fromkeys((*outer.tags, *tags)))
+        attributes = dict(outer.attributes)
+        if session is not None:
+            attributes |= {semconv.SESSION_ID: session, semconv.CONVERSATION_ID: session}
+        if user is not None:
+            attributes[semconv.USER_ID] = user
+        if all_tags:
+            attributes[semconv.TAGS] = all_tags
+        attributes |= {semconv.METADATA + name: _plain(value) for name, value in metadata.items()}
+        context = set_value(_KEY, Propagated(all_tags, attributes), context)
+        if self._propagate:
+            for key, name in _BAGGAGE.items():
+                if key in attributes:
+                    context = baggage.set_baggage(name, attributes[key], context)
+            if all_tags:
+                context = baggage.set_baggage(_BAGGAGE_TAGS, ",".join(all_tags), context)
+        return context
+
+
+def _from_baggage(carried: Mapping[str, object]) -> Propagated | None:
+    attributes: dict[str, Any] = {key: str(carried[name]) for key, name in _BAGGAGE.items() if name in carried}
+    if semconv.SESSION_ID in attributes:
+        attributes[semconv.CONVERSATION_ID] = attributes[semconv.SESSION_ID]
+    tags = tuple(tag for tag in str(carried.get(_BAGGAGE_TAGS, "")).split(",") if tag)
+    if tags:
+        attributes[semconv.TAGS] = tags
+    return Propagated(tags, attributes) if attributes else None
+
+
+def _plain(value: Any) -> Any:
+    return value if type(value) in {str, bool, int, float} else as_text(value, _METADATA_CHARS)

@@ -1,0 +1,386 @@
+"""From ended spans to the receiver: a bounded queue, one thread, requests of bounded size.
+
+Nothing in here raises into the program, blocks it, or outlives ``shutdown``. What cannot be kept or sent is
+dropped, counted, told in the log, and written on the next span that is sent (``agenttrace.sdk.dropped_spans``).
+"""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import logging
+import os
+import threading
+import time
+import weakref
+from collections import deque
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from opentelemetry.context import (
+    _SUPPRESS_INSTRUMENTATION_KEY,  # pyright: ignore[reportPrivateUsage] - OpenTelemetry has no public name for it
+    Context,
+    attach,
+    detach,
+    set_value,
+)
+from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.trace import ReadableSpan, Span, SpanProcessor
+from opentelemetry.sdk.util.instrumentation import InstrumentationScope
+
+from agenttrace import semconv
+from agenttrace.context import propagated
+from agenttrace.encode import encode_span, logs_request, rejected_of, traces_request
+from agenttrace.redaction import redacted
+from agenttrace.settings import Settings
+from agenttrace.transport import Outcome, Transport
+
+_log = logging.getLogger("agenttrace")
+
+_BATCH_SPANS: Final = 512
+_SPAN_BYTES: Final = 300
+"""About what a span takes besides its texts."""
+_RUNNING: Final = {semconv.SPAN_STATE: "running"}
+_GIVE_UP_S: Final = 120.0
+_FULL: Final = "too much waits to be sent"
+_MOST_RUNNING: Final = 4_096
+
+Record = tuple[Resource, InstrumentationScope, bytes]
+
+
+@dataclass(slots=True)
+class Counts:
+    """What has become of spans and scores so far."""
+
+    sent: int = 0
+    dropped: int = 0
+    """For want of room, or because the receiver would not take them."""
+    untold: int = field(default=0, repr=False)
+
+
+class Exporter(SpanProcessor):
+    """Sends the spans of a ``TracerProvider``, and scores, to one receiver.
+
+    Args:
+        settings: where to, and how much may wait.
+        transport: how a request is sent; by default over HTTP.
+    """
+
+    def __init__(self, settings: Settings, transport: Transport | None = None) -> None:
+        self._settings = settings
+        self._transport = transport or Transport(settings)
+        self.counts = Counts()
+        self._closed = False
+        self._begin()
+        _exporters.add(self)
+
+    def _begin(self) -> None:
+        """Start with nothing: at first, and in the child of a fork, whose parent sends what was waiting."""
+        self._spans: deque[tuple[ReadableSpan, int]] = deque()
+        self._records: deque[Record] = deque()
+        self._bytes = 0
+        self._running: dict[int, _Running] = {}
+        self._lock = threading.Lock()
+        self._sending = threading.Lock()
+        self._wake = threading.Event()
+        self._thread: threading.Thread | None = None
+        self._patient = True
+
+    # -- what the program calls -------------------------------------------------------------------
+
+    def on_start(self, span: Span, parent_context: Context | None = None) -> None:
+        """Put the session, user and tags in force onto the span; remember it, if it is to be told while it runs."""
+        carried = propagated(parent_context)
+        if carried is not None:
+            span.set_attributes(carried.attributes)
+        live = self._settings.live
+        if live == "none" or self._closed or len(self._running) >= _MOST_RUNNING:
+            return
+        if live == "all" or span.parent is None or span.parent.is_remote or _is_agent(span):
+            self._running[span.get_span_context().span_id] = _Running(span)
+            if self._thread is None:
+                self._start_thread()
+
+    def on_end(self, span: ReadableSpan) -> None:
+        """Queue the span, or drop it where there is no room."""
+        context = span.get_span_context()
+        if context is None:
+            return
+        self._running.pop(context.span_id, None)
+        if context.trace_flags.sampled:
+            self._enqueue(span, _size_of(span))
+
+    def _enqueue(self, span: ReadableSpan, size: int) -> None:
+        settings = self._settings
+        with self._lock:
+            if (
+                self._closed
+                or len(self._spans) >= settings.max_queue_spans
+                or self._bytes + size > settings.max_queue_bytes
+            ):
+                self._drop(1, _FULL)
+                return
+            self._spans.append((span, size))
+            self._bytes += size
+            waiting = len(self._spans)
+        if self._thread is None:
+            self._start_thread()
+        if waiting >= _BATCH_SPANS and not self._wake.is_set():
+            self._wake.set()
+
+    def record(self, resource: Resource, scope: InstrumentationScope, record: bytes) -> None:
+        """Queue an encoded log record; see ``encode.encode_event_record``."""
+        with self._lock:
+            if self._closed or self._bytes + len(record) > self._settings.max_queue_bytes:
+                self._drop(1, _FULL)
+                return
+            self._records.append((resource, scope, record))
+            self._bytes += len(record)
+        if self._thread is None:
+            self._start_thread()
+
+    def force_flush(self, timeout_millis: int = 30_000) -> bool:
+        """Send what is waiting, and say whether all of it went within the time."""
+        return self._flush(timeout_millis / 1000, patient=True)
+
+    def _flush(self, timeout_s: float, *, patient: bool) -> bool:
+        deadline = time.monotonic() + timeout_s
+        if not self._sending.acquire(timeout=max(0.0, timeout_s)):
+            return False
+        try:
+            return self._send_all(deadline, patient=patient)
+        finally:
+            self._sending.release()
+
+    def shutdown(self, timeout_millis: int | None = None) -> None:
+        """Send what is waiting, within the time, and end the thread. Later spans are dropped."""
+        if self._closed:
+            return
+        budget_s = self._settings.exit_timeout_s if timeout_millis is None else timeout_millis / 1000
+        # Nobody waits at the end of a program for a receiver that is not there.
+        self._flush(budget_s, patient=False)
+        with self._lock:
+            self._closed = True
+            self._drop(len(self._spans) + len(self._records), "the program ended before they were sent")
+            self._spans.clear()
+            self._records.clear()
+            self._running.clear()
+        self._wake.set()
+        thread, self._thread = self._thread, None
+        if thread is not None and thread is not threading.current_thread():
+            thread.join(timeout=1.0)
+        self._transport.close()
+        _exporters.discard(self)
+
+    def after_fork(self) -> None:
+        """Begin anew in the child."""
+        self._transport.forget()
+        self._begin()
+
+    # -- the thread -------------------------------------------------------------------------------
+
+    def _start_thread(self) -> None:
+        with self._lock:
+            if self._thread is None and not self._closed:
+                self._thread = threading.Thread(target=_run, args=(weakref.ref(self),), name="agenttrace", daemon=True)
+                with contextlib.suppress(RuntimeError):  # the interpreter is ending: atexit sends what there is
+                    self._thread.start()
+
+    def turn(self) -> bool:
+        """Wait for the next batch and send it; say whether to go on."""
+        self._wake.wait(self._settings.interval_s)
+        self._wake.clear()
+        if self._closed:
+            return False
+        with self._sending:
+            self._send_all(time.monotonic() + _GIVE_UP_S, patient=True)
+        return not self._closed
+
+    def _send_all(self, deadline: float, *, patient: bool) -> bool:
+        """Send everything that is waiting now, in order. Say whether it went."""
+        self._patient = patient
+        token = attach(set_value(_SUPPRESS_INSTRUMENTATION_KEY, value=True))
+        try:
+            done = True
+            while done and (batch := self._take_spans()):
+                done = self._send_spans(batch, deadline)
+            if done and self._running:
+                self._send_running(deadline)
+            return done and self._send_records(deadline)
+        except Exception:  # noqa: BLE001 - nothing of this may reach the program
+            _log.exception("sending spans failed; what was being sent is dropped")
+            return False
+        finally:
+            detach(token)
+
+    def _take_spans(self) -> list[ReadableSpan]:
+        with self._lock:
+            taken: list[ReadableSpan] = []
+            size = 0
+            while self._spans and len(taken) < _BATCH_SPANS:
+                span, bytes_of = self._spans[0]
+                if taken and size + bytes_of > self._settings.max_request_bytes:
+                    break
+                self._spans.popleft()
+                taken.append(span)
+                size += bytes_of
+            self._bytes -= size
+            return taken
+
+    def _send_spans(self, spans: list[ReadableSpan], deadline: float) -> bool:
+        items: list[_Item] = []
+        for span in spans:
+            encoded = self._encoded(span)
+            if encoded is not None:
+                items.append((span, encoded))
+        return self._send_items(items, deadline)
+
+    def _encoded(self, span: ReadableSpan, *, running: bool = False) -> bytes | None:
+        extra: dict[str, Any] = dict(_RUNNING) if running else {}
+        if self.counts.untold and not running:
+            extra[semconv.DROPPED_SPANS] = self.counts.untold
+            self.counts.untold = 0
+        try:
+            return encode_span(redacted(span, self._settings), extra, running=running)
+        except Exception:  # noqa: BLE001 - a span that cannot be written must not cost its neighbours
+            _log.exception("a span cannot be encoded, and is dropped")
+            if not running:
+                self._drop(1, "they cannot be encoded")
+            return None
+
+    def _send_items(self, items: list[_Item], deadline: float) -> bool:
+        """Send encoded spans in one request; in two, where the receiver finds it too large."""
+        for part in _parts(items, self._settings.max_request_bytes):
+            outcome = self._post(self._settings.traces_url, _request_of(part), deadline)
+            if outcome.too_large and len(part) > 1:
+                middle = len(part) // 2
+                if not (self._send_items(part[:middle], deadline) and self._send_items(part[middle:], deadline)):
+                    return False
+            else:
+                self._settle(outcome, len(part))
+                if not outcome.done:
+                    return False
+        return True
+
+    def _send_running(self, deadline: float) -> None:
+        """Tell of spans that have begun and not ended, each once."""
+        items: list[_Item] = []
+        for running in [entry for entry in list(self._running.values()) if not entry.told]:
+            running.told = True
+            if running.span.get_span_context().trace_flags.sampled:
+                encoded = self._encoded(running.span, running=True)
+                items += [] if encoded is None else [(running.span, encoded)]
+        for part in _parts(items, self._settings.max_request_bytes):
+            self._post(self._settings.traces_url, _request_of(part), deadline)
+
+    def _post(self, url: str, body: bytes, deadline: float) -> Outcome:
+        return self._transport.send(url, body, deadline, patient=self._patient)
+
+    def _send_records(self, deadline: float) -> bool:
+        while True:
+            with self._lock:
+                taken = [self._records.popleft() for _ in range(min(_BATCH_SPANS, len(self._records)))]
+                self._bytes -= sum(len(record) for *_, record in taken)
+            if not taken:
+                return True
+            by_scope: dict[tuple[Resource, InstrumentationScope], list[bytes]] = {}
+            for resource, scope, record in taken:
+                by_scope.setdefault((resource, scope), []).append(record)
+            for (resource, scope), records in by_scope.items():
+                body = logs_request(resource, scope, records)
+                outcome = self._post(self._settings.logs_url, body, deadline)
+                self._settle(outcome, len(records))
+                if not outcome.done:
+                    return False
+
+    def _settle(self, outcome: Outcome, count: int) -> None:
+        rejected = count
+        if outcome.done and outcome.accepted:
+            rejected = min(count, rejected_of(outcome.body))
+        self.counts.sent += count - rejected
+        self._drop(rejected, outcome.reason)
+
+    def _drop(self, count: int, why: str) -> None:
+        if not count:
+            return
+        if not self.counts.untold:
+            _log.warning("%d spans or scores are dropped: %s", count, why)
+        self.counts.dropped += count
+        self.counts.untold += count
+
+
+@dataclass(slots=True)
+class _Running:
+    """A span that has begun, and whether that was told."""
+
+    span: Span
+    told: bool = False
+
+
+_Item = tuple[ReadableSpan, bytes]
+
+
+def _request_of(part: list[_Item]) -> bytes:
+    groups: dict[tuple[Resource, InstrumentationScope | None], list[bytes]] = {}
+    for span, encoded in part:
+        groups.setdefault((span.resource, span.instrumentation_scope), []).append(encoded)
+    return traces_request(groups)
+
+
+def _parts(items: list[_Item], most: int) -> Iterator[list[_Item]]:
+    part: list[_Item] = []
+    size = 0
+    for item in items:
+        if part and size + len(item[1]) > most:
+            yield part
+            part, size = [], 0
+        part.append(item)
+        size += len(item[1])
+    if part:
+        yield part
+
+
+def _size_of(span: ReadableSpan) -> int:
+    """About how many bytes the span takes; texts are what makes one large."""
+    size = _SPAN_BYTES
+    for value in (span.attributes or {}).values():
+        size += len(value) if type(value) is str else 16
+    for event in span.events:
+        for value in (event.attributes or {}).values():
+            size += len(value) if type(value) is str else 16
+    return size
+
+
+def _is_agent(span: ReadableSpan) -> bool:
+    return (span.attributes or {}).get(semconv.OPERATION) in semconv.AGENT_OPERATIONS
+
+
+# --- Process life ------------------------------------------------------------------------------
+
+_exporters: weakref.WeakSet[Exporter] = weakref.WeakSet()
+
+
+def _run(reference: Callable[[], Exporter | None]) -> None:
+    """Work for an exporter for as long as somebody holds it."""
+    while True:
+        exporter = reference()
+        if exporter is None or not exporter.turn():
+            return
+        del exporter
+
+
+def _at_exit() -> None:
+    for exporter in list(_exporters):
+        with contextlib.suppress(Exception):
+            exporter.shutdown()
+
+
+def _after_fork_in_child() -> None:
+    for exporter in list(_exporters):
+        exporter.after_fork()
+
+
+atexit.register(_at_exit)
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork_in_child)
