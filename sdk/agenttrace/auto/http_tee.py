@@ -1,0 +1,138 @@
+"""The body of an answer of httpx, looked at while the program reads it, and not otherwise.
+
+Whatever the program makes of the answer (chunks, lines, bytes, a parsed object, nothing at all), the bytes pass through
+here once. When the body ends, fails, is closed or forgotten, somebody is told.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import time
+import zlib
+from collections.abc import AsyncIterator, Callable, Iterator
+from typing import Any, Final
+
+import httpx
+
+_MOST_BYTES: Final = 8 << 20
+_GZIP_OR_ZLIB: Final = 32 + zlib.MAX_WBITS
+
+
+class Heard:
+    """What was read of a body. ``on_done`` is called once, with this, when nothing more will be.
+
+    ``first_ns`` is when the first bytes came (``time.time_ns``), None if none have; ``error`` is what ended it.
+    """
+
+    def __init__(self, response: httpx.Response, on_done: Callable[[Heard], None]) -> None:
+        self.first_ns: int | None = None
+        self.error: BaseException | None = None
+        self._coding = response.headers.get("content-encoding", "").strip().lower()
+        self._pieces: list[bytes] = []
+        self._size = 0
+        self._on_done: Callable[[Heard], None] | None = on_done
+
+    def add(self, data: bytes) -> None:
+        """Note bytes as they pass."""
+        if self.first_ns is None:
+            self.first_ns = time.time_ns()
+        if self._size < _MOST_BYTES:
+            self._pieces.append(data)
+            self._size += len(data)
+
+    def finish(self, error: BaseException | None = None) -> None:
+        """Say that nothing more comes. Never raises."""
+        told, self._on_done = self._on_done, None
+        if told is not None:
+            self.error = error
+            with contextlib.suppress(Exception):
+                told(self)
+
+    def values(self) -> list[dict[str, Any]]:
+        """Return the JSON objects in what was heard: of each event, if it is a stream of events, else of the whole."""
+        text = self._decoded().decode("utf-8", "replace")
+        lines = [line[5:].strip() for line in text.splitlines() if line.startswith("data:")]
+        found = (_object(item) for item in lines or [text])
+        return [value for value in found if value is not None]
+
+    def _decoded(self) -> bytes:
+        body = b"".join(self._pieces)
+        if self._coding in {"gzip", "deflate"}:
+            with contextlib.suppress(zlib.error):
+                return zlib.decompressobj(_GZIP_OR_ZLIB).decompress(body, _MOST_BYTES)
+        return body
+
+
+def listen(response: httpx.Response, on_done: Callable[[Heard], None]) -> None:
+    """Have ``on_done`` called when the body of ``response``, which nobody has read yet, has been read or let go."""
+    heard = Heard(response, on_done)
+    stream = response.stream
+    if isinstance(stream, httpx.SyncByteStream):
+        response.stream = _Tee(stream, heard)
+    else:
+        response.stream = _AsyncTee(stream, heard)
+
+
+class _Tee(httpx.SyncByteStream):
+    def __init__(self, stream: httpx.SyncByteStream, heard: Heard) -> None:
+        self._stream = stream
+        self._heard = heard
+
+    def __iter__(self) -> Iterator[bytes]:
+        try:
+            for data in self._stream:
+                self._heard.add(data)
+                yield data
+        except GeneratorExit:
+            self._heard.finish()
+            raise
+        except BaseException as error:
+            self._heard.finish(error)
+            raise
+        self._heard.finish()
+
+    def close(self) -> None:
+        try:
+            self._stream.close()
+        finally:
+            self._heard.finish()
+
+    def __del__(self) -> None:
+        self._heard.finish()
+
+
+class _AsyncTee(httpx.AsyncByteStream):
+    def __init__(self, stream: httpx.AsyncByteStream, heard: Heard) -> None:
+        self._stream = stream
+        self._heard = heard
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        try:
+            async for data in self._stream:
+                self._heard.add(data)
+                yield data
+        except GeneratorExit:
+            self._heard.finish()
+            raise
+        except BaseException as error:
+            self._heard.finish(error)
+            raise
+        self._heard.finish()
+
+    async def aclose(self) -> None:
+        try:
+            await self._stream.aclose()
+        finally:
+            self._heard.finish()
+
+    def __del__(self) -> None:
+        self._heard.finish()
+
+
+def _object(text: str) -> dict[str, Any] | None:
+    try:
+        value = json.loads(text)
+    except ValueError:
+        return None
+    return value if isinstance(value, dict) else None
