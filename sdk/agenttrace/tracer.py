@@ -90,14 +90,29 @@ class AgentTrace:
         operation: str | None = None,
         attributes: Mapping[str, Any] | None = None,
         kind: SpanKind = SpanKind.INTERNAL,
+        *,
+        context: Context | None = None,
+        start_ns: int | None = None,
     ) -> Span:
-        """Start a span that is not made current. Whoever starts it ends it: ``span.otel.end()``."""
+        """Start a span that is not made current. Whoever starts it ends it: ``span.otel.end()``.
+
+        Args:
+            name: of the span.
+            operation: see ``span``.
+            attributes: more about it.
+            kind: OpenTelemetry's kind.
+            context: whose current span is the parent; by default the current context.
+            start_ns: when it began, in nanoseconds since the epoch; by default now.
+        """
         told: dict[str, Any] = {} if operation is None else {semconv.OPERATION: operation}
         if operation in semconv.AGENT_OPERATIONS:
             told[semconv.WORKFLOW_NAME if operation == "invoke_workflow" else semconv.AGENT_NAME] = name
         elif operation == "execute_tool":
             told[semconv.TOOL_NAME] = name
-        span = Span(self, self._otel.start_span(name, attributes=told, kind=kind, record_exception=False), operation)
+        otel = self._otel.start_span(
+            name, context, kind=kind, attributes=told, start_time=start_ns, record_exception=False
+        )
+        span = Span(self, otel, operation)
         if attributes:
             span.set_attributes(attributes)
         return span
