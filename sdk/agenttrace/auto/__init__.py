@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 if TYPE_CHECKING:
     from agenttrace.tracer import AgentTrace
 
-OURS: Final[dict[str, str]] = {"openai": "openai", "langchain": "langchain_core"}
+OURS: Final[dict[str, str]] = {"openai": "openai", "langchain": "langchain_core", "crewai": "crewai"}
 """The names of our instrumentations, and the package that each needs; each is the module of that name in here."""
 
 _GROUP: Final = "opentelemetry_instrumentor"

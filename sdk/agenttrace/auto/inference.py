@@ -9,11 +9,13 @@ import sys
 from collections.abc import Generator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from dataclasses import dataclass
 from typing import Final
 
 from opentelemetry import trace
 from opentelemetry.context import (
     _SUPPRESS_INSTRUMENTATION_KEY,  # pyright: ignore[reportPrivateUsage] - OpenTelemetry has no public name for it
+    Context,
     attach,
     detach,
     get_current,
@@ -49,16 +51,43 @@ def stands_back() -> bool:
     )
 
 
-@contextmanager
-def covering(span: trace.Span, *, library: str) -> Generator[None]:
-    """Make ``span`` current for a call into ``library``, and have the instrumentations further in stand back."""
-    context = set_value(_SUPPRESS_LANGUAGE_MODEL, value=True, context=trace.set_span_in_context(span, get_current()))
-    if _OPENINFERENCE + library in sys.modules:
+def _silenced(context: Context) -> Context:
+    context = set_value(_SUPPRESS_LANGUAGE_MODEL, value=True, context=context)
+    if any(name.startswith(_OPENINFERENCE) for name in sys.modules):
         # OpenInference knows only this key, which silences an HTTP client's spans too: set only where it is needed.
         context = set_value(_SUPPRESS_INSTRUMENTATION_KEY, value=True, context=context)
-    token, mark = attach(context), inside.set(True)
+    return context
+
+
+@contextmanager
+def covering(span: trace.Span) -> Generator[None]:
+    """Make ``span`` current for a call to a model, and have the instrumentations further in stand back."""
+    token, mark = attach(_silenced(trace.set_span_in_context(span, get_current()))), inside.set(True)
     try:
         yield
     finally:
         inside.reset(mark)
         detach(token)
+
+
+@dataclass(frozen=True, slots=True)
+class Cover:
+    """The same where beginning and end are told in two places of one context: what to go back to."""
+
+    suppressed: object
+    language_model_suppressed: object
+
+    @classmethod
+    def begin(cls) -> Cover:
+        """Have the instrumentations further in stand back from here on."""
+        before = get_current()
+        cover = cls(get_value(_SUPPRESS_INSTRUMENTATION_KEY, before), get_value(_SUPPRESS_LANGUAGE_MODEL, before))
+        attach(_silenced(before))
+        inside.set(True)
+        return cover
+
+    def end(self) -> None:
+        """Let them speak again. The context may be another than at the beginning: only our keys are put back."""
+        context = set_value(_SUPPRESS_INSTRUMENTATION_KEY, self.suppressed, get_current())
+        attach(set_value(_SUPPRESS_LANGUAGE_MODEL, self.language_model_suppressed, context))
+        inside.set(False)

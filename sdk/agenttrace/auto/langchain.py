@@ -21,7 +21,7 @@ from opentelemetry.trace import SpanKind, set_span_in_context
 
 from agenttrace import semconv
 from agenttrace.auto import langchain_messages as messages
-from agenttrace.auto.inference import inside, stands_back
+from agenttrace.auto.inference import Cover, stands_back
 from agenttrace.auto.quiet import never_raises
 from agenttrace.content import as_text
 from agenttrace.spans import Span, record_error
@@ -51,8 +51,14 @@ class _Run:
     span: Span | None
     context: Context
     begun_ns: int
-    is_inference: bool = False
+    cover: Cover | None = None
     has_begun_to_answer: bool = False
+
+    def uncover(self) -> None:
+        """What is called from now on is no part of this inference."""
+        cover, self.cover = self.cover, None
+        if cover is not None:
+            cover.end()
 
 
 class Handler(BaseCallbackHandler):
@@ -164,6 +170,7 @@ class Handler(BaseCallbackHandler):
         run = self._runs.get(run_id)
         if run is not None and run.span is not None and not run.has_begun_to_answer:
             run.has_begun_to_answer = True
+            run.uncover()  # the model has been asked: what the program does between two pieces is its own
             run.span.otel.set_attribute(semconv.TIME_TO_FIRST_CHUNK, (time_ns() - run.begun_ns) / 1e9)
 
     @never_raises
@@ -197,8 +204,7 @@ class Handler(BaseCallbackHandler):
         model = metadata.get("ls_model_name") or parameters.get("model") or parameters.get("model_name")
         name = f"{operation} {model}" if isinstance(model, str) else _name(serialized, told)
         span = self._begin(run_id, name, operation, told, kind=SpanKind.CLIENT)
-        self._runs[run_id].is_inference = True
-        inside.set(True)
+        self._runs[run_id].cover = Cover.begin()
         if isinstance(model, str):
             span.set_attribute(semconv.REQUEST_MODEL, model)
         if isinstance(metadata.get("ls_provider"), str):
@@ -259,8 +265,7 @@ class Handler(BaseCallbackHandler):
             run = self._runs.pop(run_id, None)
         if run is None:
             return None
-        if run.is_inference:
-            inside.set(False)
+        run.uncover()
         return run.span
 
     def _content(self, span: Span, key: str, value: Any) -> None:

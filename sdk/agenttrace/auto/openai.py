@@ -39,7 +39,6 @@ _METHODS: Final = (
 )
 """Module, class, methods, and what they do. What a release does not have is passed by."""
 
-_LIBRARY: Final = "openai"
 _NOT_SENT: Final = frozenset({"NotGiven", "Omit"})
 _done: set[str] = set()
 
@@ -73,7 +72,7 @@ class _Call:
         if span is None:
             return wrapped(*args, **kwargs)
         try:
-            with covering(span.otel, library=_LIBRARY):
+            with covering(span.otel):
                 answer = wrapped(*args, **kwargs)
         except BaseException as error:
             _fail(span, error)
@@ -89,7 +88,7 @@ class _Call:
         if span is None:
             return await wrapped(*args, **kwargs)
         try:
-            with covering(span.otel, library=_LIBRARY):
+            with covering(span.otel):
                 answer = await wrapped(*args, **kwargs)
         except BaseException as error:
             _fail(span, error)
