@@ -20,7 +20,7 @@ from opentelemetry.context import Context, get_current
 from opentelemetry.trace import SpanKind, set_span_in_context
 
 from agenttrace import semconv
-from agenttrace.auto import langchain_messages as messages
+from agenttrace.auto import langchain_messages as said
 from agenttrace.auto.inference import Cover, stands_back
 from agenttrace.auto.quiet import never_raises
 from agenttrace.content import as_text
@@ -141,7 +141,7 @@ class Handler(BaseCallbackHandler):
     @never_raises
     def on_retriever_end(self, documents: Sequence[Any], *, run_id: UUID, **_: Any) -> None:
         """It has ended."""
-        self._end(run_id, semconv.RETRIEVAL_DOCUMENTS, messages.documents(documents))
+        self._end(run_id, semconv.RETRIEVAL_DOCUMENTS, said.documents(documents))
 
     @never_raises
     def on_retriever_error(self, error: BaseException, *, run_id: UUID, **_: Any) -> None:
@@ -152,20 +152,20 @@ class Handler(BaseCallbackHandler):
 
     @never_raises
     def on_chat_model_start(
-        self, serialized: Any, messages_of: Sequence[Sequence[Any]], *, run_id: UUID, **told: Any
+        self, serialized: Any, messages: Sequence[Sequence[Any]], *, run_id: UUID, **told: Any
     ) -> None:
         """A chat model is asked."""
-        given = [messages.message(one) for batch in messages_of for one in batch]
+        given = [said.message(one) for batch in messages for one in batch]
         system = [part for one in given if one["role"] == "system" for part in one["parts"]]
         self._asked(run_id, "chat", serialized, told, [one for one in given if one["role"] != "system"], system)
 
     @never_raises
     def on_llm_start(self, serialized: Any, prompts: Sequence[str], *, run_id: UUID, **told: Any) -> None:
         """A model that completes text is asked."""
-        self._asked(run_id, "text_completion", serialized, told, [messages.message(prompt) for prompt in prompts], [])
+        self._asked(run_id, "text_completion", serialized, told, [said.message(prompt) for prompt in prompts], [])
 
     @never_raises
-    def on_llm_new_token(self, token: str, *, run_id: UUID, **_: Any) -> None:
+    def on_llm_new_token(self, token: Any, *, run_id: UUID, **_: Any) -> None:
         """A piece of the answer has come."""
         run = self._runs.get(run_id)
         if run is not None and run.span is not None and not run.has_begun_to_answer:
@@ -178,8 +178,8 @@ class Handler(BaseCallbackHandler):
         """It has answered."""
         run = self._runs.get(run_id)
         if run is not None and run.span is not None:
-            run.span.otel.set_attributes(messages.result_attributes(response))
-        self._end(run_id, semconv.OUTPUT_MESSAGES, messages.output_messages(response))
+            run.span.otel.set_attributes(said.result_attributes(response))
+        self._end(run_id, semconv.OUTPUT_MESSAGES, said.output_messages(response))
 
     @never_raises
     def on_llm_error(self, error: BaseException, *, run_id: UUID, **_: Any) -> None:
@@ -297,4 +297,4 @@ def _content_of(value: Any) -> Any:
         return {key: _content_of(inner) for key, inner in value.items()}
     if isinstance(value, (list, tuple)):
         return [_content_of(inner) for inner in value]
-    return messages.message(value) if hasattr(value, "content") and hasattr(value, "type") else value
+    return said.message(value) if hasattr(value, "content") and hasattr(value, "type") else value

@@ -1,0 +1,90 @@
+"""If these fail, spans go elsewhere than the user said, or a mistake in a setting is found out by nobody."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from agenttrace.settings import resolve
+
+_VARIABLES = ("AGENTTRACE_", "OTEL_")
+
+
+@pytest.fixture(autouse=True)
+def _plain_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    import os
+
+    for name in list(os.environ):
+        if name.startswith(_VARIABLES):
+            monkeypatch.delenv(name)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "environment", "traces", "logs", "live"),
+    [
+        ({}, {}, "http://127.0.0.1:4318/v1/traces", "http://127.0.0.1:4318/v1/logs", "agents"),
+        ({"endpoint": "http://a:1/"}, {"AGENTTRACE_ENDPOINT": "http://b"}, "http://a:1/v1/traces",
+         "http://a:1/v1/logs", "agents"),
+        ({}, {"AGENTTRACE_ENDPOINT": "http://b", "OTEL_EXPORTER_OTLP_ENDPOINT": "http://c"}, "http://b/v1/traces",
+         "http://b/v1/logs", "agents"),
+        ({}, {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://c/x"}, "http://c/x/v1/traces", "http://c/x/v1/logs", "none"),
+        ({}, {"OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": "http://d/t"}, "http://d/t", "http://127.0.0.1:4318/v1/logs",
+         "none"),
+        ({"live": "all"}, {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://c"}, "http://c/v1/traces", "http://c/v1/logs", "all"),
+    ],
+)  # fmt: skip
+def test_where_spans_go(
+    monkeypatch: pytest.MonkeyPatch, arguments: dict[str, Any], environment: dict[str, str], traces: str, logs: str,
+    live: str,
+) -> None:  # fmt: skip
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    settings = resolve(**arguments)
+    assert (settings.traces_url, settings.logs_url, settings.live) == (traces, logs, live)
+
+
+def test_keys_and_headers(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_HEADERS", "X-Team=red%20ones, a=b")
+    monkeypatch.setenv("AGENTTRACE_API_KEY", "from-environment")
+    assert resolve(headers={"A": "c"}).headers == {
+        "x-team": "red ones", "a": "c", "authorization": "Bearer from-environment"
+    }  # fmt: skip
+    settings = resolve(api_key="at_secret")
+    assert settings.headers["authorization"] == "Bearer at_secret"
+    assert "at_secret" not in repr(settings)
+
+
+def test_compression_follows_the_distance(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert not resolve(endpoint="http://localhost:4318").gzip
+    assert resolve(endpoint="https://traces.example").gzip
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_COMPRESSION", "none")
+    assert not resolve(endpoint="https://traces.example").gzip
+
+
+def test_opentelemetrys_bounds_are_honoured(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OTEL_BSP_SCHEDULE_DELAY", "250")
+    monkeypatch.setenv("OTEL_BSP_MAX_QUEUE_SIZE", "99")
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_TIMEOUT", "3")
+    settings = resolve()
+    assert (settings.interval_s, settings.max_queue_spans, settings.timeout_s) == (0.25, 99, 3.0)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "environment", "told"),
+    [
+        ({"endpoint": "localhost:4318"}, {}, "endpoint = 'localhost:4318': wanted is a URL"),
+        ({"live": "some"}, {}, "live = 'some': wanted is one of agents, all, none"),
+        ({}, {"AGENTTRACE_LIVE": "x"}, "live = 'x'"),
+        ({"interval_s": 0}, {}, "interval_s = 0: wanted is a number above 0"),
+        ({"intervall_s": 1}, {}, "there is no setting 'intervall_s'; there are exit_timeout_s"),
+        ({}, {"OTEL_BSP_MAX_QUEUE_SIZE": "many"}, "max_queue_spans = 'many'"),
+    ],
+)
+def test_a_wrong_value_is_named(
+    monkeypatch: pytest.MonkeyPatch, arguments: dict[str, Any], environment: dict[str, str], told: str
+) -> None:
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(ValueError, match=told.replace("(", r"\(")):
+        resolve(**arguments)
