@@ -22,12 +22,14 @@ _GZIP_OR_ZLIB: Final = 32 + zlib.MAX_WBITS
 class Heard:
     """What was read of a body. ``on_done`` is called once, with this, when nothing more will be.
 
-    ``first_ns`` is when the first bytes came (``time.time_ns``), None if none have; ``error`` is what ended it.
+    ``first_ns`` is when the first bytes came (``time.time_ns``), None if none have; ``error`` is what ended it;
+    ``is_stream`` says that it is one of events.
     """
 
     def __init__(self, response: httpx.Response, on_done: Callable[[Heard], None]) -> None:
         self.first_ns: int | None = None
         self.error: BaseException | None = None
+        self.is_stream = response.headers.get("content-type", "").startswith("text/event-stream")
         self._coding = response.headers.get("content-encoding", "").strip().lower()
         self._pieces: list[bytes] = []
         self._size = 0
@@ -52,8 +54,8 @@ class Heard:
     def values(self) -> list[dict[str, Any]]:
         """Return the JSON objects in what was heard: of each event, if it is a stream of events, else of the whole."""
         text = self._decoded().decode("utf-8", "replace")
-        lines = [line[5:].strip() for line in text.splitlines() if line.startswith("data:")]
-        found = (_object(item) for item in lines or [text])
+        lines = [line[5:].strip() for line in text.split("\n") if line.startswith("data:")]
+        found = (_object(item) for item in (lines if self.is_stream else [text]))
         return [value for value in found if value is not None]
 
     def _decoded(self) -> bytes:

@@ -130,8 +130,7 @@ class _Call:
         if heard.first_ns is not None:
             span.otel.set_attribute(semconv.TIME_TO_FIRST_CHUNK, (heard.first_ns - begun_ns) / 1e9)
         values = heard.values()
-        whole = values[0] if len(values) == 1 and "choices" in values[0] else messages.joined_chunks(values)
-        self._record(span, whole)
+        self._record(span, messages.joined_chunks(values) if heard.is_stream or not values else values[0])
         failed = next((value["error"] for value in values if isinstance(value.get("error"), Mapping)), None)
         if heard.error is not None:
             record_error(span.otel, heard.error)
