@@ -13,7 +13,7 @@ from typing import Any
 import click
 from rich.console import Console
 
-from tests.benchmarks import flow, lookup, probes, questions, recovery
+from tests.benchmarks import flow, lookup, probes, questions, recovery, sdk
 from tests.benchmarks.against import Other, compare
 from tests.benchmarks.plan import QUICK, Plan
 from tests.benchmarks.report import Table, machine_facts, write_json
@@ -35,6 +35,7 @@ _MEASURES: dict[str, Callable[[Plan], Awaitable[Table]]] = {
     "startup": recovery.start_up,
     "backlog": recovery.backlog,
     "kill": recovery.kills,
+    "sdk": sdk.overhead,
 }
 
 

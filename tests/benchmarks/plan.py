@@ -38,6 +38,9 @@ class Plan:
     big_trace_spans: int = 50_000
     backlog_bytes: int = 1_000_000_000
     kills: int = 5
+    sdk_rounds: int = 5
+    sdk_calls: int = 20_000
+    sdk_steps: int = 100
     options: Mapping[str, str] = field(default_factory=dict)
 
     @contextmanager
@@ -54,7 +57,8 @@ class Plan:
 QUICK: dict[str, Any] = {
     "rate": 20_000.0, "ack_s": 4.0, "sustain_s": 8.0, "soak_s": 10.0, "search_s": 6.0, "probe_s": 2.0,
     "library_spans": 100_000, "lookups": 200, "asked": 5, "clients_s": 2.0, "big_trace_spans": 5_000,
-    "backlog_bytes": 50_000_000, "kills": 1, "options": {"write.flush_bytes": "32MiB", "write.flush_age": "3s"},
+    "backlog_bytes": 50_000_000, "kills": 1, "sdk_rounds": 1, "sdk_calls": 2_000, "sdk_steps": 5,
+    "options": {"write.flush_bytes": "32MiB", "write.flush_age": "3s"},
 }  # fmt: skip
 """What ``--quick`` changes: enough to see that every measure works, too little to quote.
 
