@@ -29,7 +29,7 @@ from agenttrace import pipeline
 from agenttrace.context import Scope
 from agenttrace.spans import Span
 from agenttrace.tracer import AgentTrace
-from agenttrace.version import __version__
+from agenttrace_core.version import __version__
 
 __all__ = ["AgentTrace", "Scope", "Span", "__version__", "flush", "init", "shutdown"]
 

@@ -23,7 +23,7 @@ from agenttrace.encode import encode_event_record
 from agenttrace.pipeline import Pipeline, pipeline_of
 from agenttrace.settings import Settings
 from agenttrace.spans import Span, record_error
-from agenttrace.version import __version__
+from agenttrace_core.version import __version__
 
 P = ParamSpec("P")
 R = TypeVar("R")

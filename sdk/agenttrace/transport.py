@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import gzip
 import logging
 import random
 import threading
 import time
 from dataclasses import dataclass
-from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Final
 
 from agenttrace.settings import Settings
@@ -58,6 +56,8 @@ class Transport:
         """
         headers = {"content-type": "application/x-protobuf", **self._settings.headers}
         if self._settings.gzip:
+            import gzip
+
             body = gzip.compress(body, 1)
             headers["content-encoding"] = "gzip"
         wait = _FIRST_S
@@ -117,6 +117,8 @@ def _retry_after(text: str | None) -> float | None:
         return max(0.0, float(text))
     except ValueError:
         pass
+    from email.utils import parsedate_to_datetime
+
     try:
         return max(0.0, parsedate_to_datetime(text).timestamp() - time.time())
     except (TypeError, ValueError):

@@ -1,8 +1,9 @@
 """``python -m tests.benchmarks.sdk_program WHO URL CALLS STEPS``: one instrumented program, timed, as a line of JSON.
 
-WHO makes a span a call, with 200 characters in and out, and exports to URL: ``agenttrace``, ``opentelemetry`` (its SDK
-and its own exporter), ``langfuse``, ``logfire``; ``nobody`` makes none. Reported are microseconds a call in the program,
-and of processor time in all, exporting included; for STEPS, an agent's steps of 50 ms each, how long the loop took.
+WHO makes a span a call, with 200 characters in and out, and exports to URL: ``agenttrace``, ``opentelemetry`` (its
+SDK and its own exporter), ``langfuse``, ``logfire``; ``nobody`` makes none. Reported are microseconds a call in the
+program, and of processor time in all, exporting included; for STEPS, an agent's steps of 50 ms each, how long the loop
+took.
 """
 
 from __future__ import annotations
@@ -104,7 +105,7 @@ def main() -> None:
         "loop_s": loop,
         "peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
     }
-    print(json.dumps(told))  # noqa: T201 - what the measure reads
+    print(json.dumps(told))
 
 
 if __name__ == "__main__":
