@@ -53,7 +53,7 @@ def traces_command(
 
     question = asked(query, since, until)
     with Client(Server.find(api, data=data, config=config)) as client:
-        ordered = question | ({"sort": sort} if sort else {})
+        ordered: dict[str, Any] = question | ({"sort": sort} if sort else {})
         found = list(client.pages("/api/v1/traces", limit=limit, **ordered))
     if as_json:
         for item in found:
