@@ -264,7 +264,8 @@ class _ColumnCompiler(_Compiler):
         columns = [column_of(key) for key in self.keys.columns]
         if not text.strip("\0"):
             columns = [f"nullif({column}, {self.parameters.bind(IN_PAYLOAD)})" for column in columns]
-        return _joined("OR", map(_holds(text, self.parameters), columns), _FALSE)
+        # Most of these columns have few values, and what is asked of a dictionary's is asked of each but once.
+        return _joined("OR", map(_lower_holds(text, self.parameters), columns), _FALSE)
 
     def _column(self, field: Attribute) -> str | None:
         return column_of(map_key(field)) if map_key(field) in self.keys.columns else None
@@ -287,7 +288,13 @@ def _holds(text: str, parameters: Parameters) -> Callable[[str], str]:
     if text.isascii() and len(text) <= _MAX_EITHER_CASE:
         pattern = parameters.bind("".join(map(_either_case, text)))
         return lambda sql: f"regexp_matches({sql}, {pattern})"
+    return _lower_holds(text, parameters)
+
+
+def _lower_holds(text: str, parameters: Parameters) -> Callable[[str], str]:
     sought = parameters.bind(text)
+    if text.lower() == text.upper():
+        return lambda sql: f"contains({sql}, {sought})"
     return lambda sql: f"contains(lower({sql}), lower({sought}))"
 
 

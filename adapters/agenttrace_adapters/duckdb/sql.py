@@ -146,8 +146,8 @@ def _worked(
 
 def _connect(config: dict[str, str | bool | int | float | list[str]]) -> duckdb.DuckDBPyConnection:
     database = duckdb.connect(":memory:", config=config)
-    database.execute("SET parquet_metadata_cache = true")  # known only once its extension is loaded
-    database.execute("SET preserve_insertion_order = false")  # who wants an order says so, and memory is short
+    database.execute("SET GLOBAL parquet_metadata_cache = true")  # known only once its extension is loaded
+    database.execute("SET GLOBAL preserve_insertion_order = false")  # who wants an order says so, and memory is short
     return database
 
 
