@@ -381,10 +381,11 @@ def _expected(trace_id: str, spans: list[SentSpan], world: World) -> ExpectedTra
     earliest = min(span.placed_ns for span in roots or spans)
     counted = [span for span in spans if world.now(span)["counted"]]
     identities = {span.identity for span in roots or spans if span.placed_ns == earliest}
+    start_ns = min(span.placed_ns for span in spans)
     return ExpectedTrace(
         trace_id=trace_id,
-        start_ns=min(span.placed_ns for span in spans),
-        end_ns=max(span.end_ns for span in spans),
+        start_ns=start_ns,
+        end_ns=max([start_ns, *(span.end_ns for span in spans if span.light["start_ns"] is not None)]),
         spans=len(spans),
         errors=sum(span.light["status"] == "error" for span in spans),
         input_tokens=sum(span.light["input_tokens"] or 0 for span in counted),

@@ -81,7 +81,7 @@ class Ordered:
             f"""
             WITH added AS (
                 SELECT trace_hi AS hi, trace_lo AS lo, {sums}, min(start_ns) FILTER (spans > 0) AS start_ns,
-                       max(end_ns) FILTER (spans > 0) AS end_ns
+                       greatest(max(end_ns) FILTER (spans > 0), min(start_ns) FILTER (spans > 0)) AS end_ns
                 FROM ledger GROUP BY ALL HAVING sum(ledger.spans) > 0
             )
             SELECT hi, lo, start_ns, {", ".join(f"coalesce({word}, 0)::UBIGINT AS {word}" for word in words)}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from decimal import Decimal
 from enum import StrEnum
 
 
@@ -64,6 +65,11 @@ class TraceSummary:
     def duration_ns(self) -> int:
         """From the first start to the last end."""
         return self.end_ns - self.start_ns
+
+    @property
+    def cost_usd(self) -> Decimal | None:
+        """What it cost in dollars; None if no span that counts has a known price, and one has tokens."""
+        return None if self.unpriced and not self.cost_pico_usd else Decimal(self.cost_pico_usd).scaleb(-12)
 
     @property
     def status(self) -> str:

@@ -44,7 +44,8 @@ def summary_of(rows: pa.Table) -> TraceSummary:
         name=rows["name"][speaker].as_py(),
         service=rows["service"][speaker].as_py(),
         start_ns=int(start[0]),
-        end_ns=int(end.max()),
+        # A span without a start stands where it was received, which says nothing of how long its trace took.
+        end_ns=int(end[np.asarray(rows["start_ns"].is_valid())].max(initial=start[0])),
         spans=len(rows),
         errors=int(np.count_nonzero(np.asarray(pc.equal(rows["status"], _ERROR)))),
         input_tokens=int(usage.input_tokens.sum()),

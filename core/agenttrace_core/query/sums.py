@@ -37,9 +37,10 @@ def merge_sums(tables: Sequence[pa.Table]) -> pa.Table:
     order = np.lexsort((late, named, silent, ~told, lo, hi))
     first = _group_starts(hi[order], lo[order])
     speaker = order[first]
+    begun = np.minimum.reduceat(np.where(told, start, _MOST)[order], first)
     columns: dict[str, Any] = {
-        "start_ns": np.minimum.reduceat(np.where(told, start, _MOST)[order], first),
-        "end_ns": np.maximum.reduceat(np.where(told, end, _LEAST)[order], first),
+        "start_ns": begun,
+        "end_ns": np.maximum(begun, np.maximum.reduceat(np.where(told, end, _LEAST)[order], first)),
         "received_ns": np.maximum.reduceat(np.where(told, numbers(ledger, "received_ns"), _LEAST)[order], first),
         "has_root": ~silent[speaker],
     }

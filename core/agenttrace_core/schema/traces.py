@@ -17,13 +17,16 @@ from agenttrace_core.schema.tables import TRACES
 from agenttrace_core.schema.usage import Usage
 
 SUMMED_COLUMNS = (
-    "parent_span_id", "name", "service", "duration_ns", "status", "session_id", "user_id",
+    "parent_span_id", "name", "service", "start_ns", "duration_ns", "status", "session_id", "user_id",
     "input_tokens", "output_tokens", "cost_usd", "counted", "quality", "received_ns",
 )  # fmt: skip
 """What sums are made of, besides the columns of ``RowKeys``."""
 
 ADDED = ("spans", "errors", "input_tokens", "output_tokens", "cost_pico_usd", "unpriced", "running")
 """The columns of ``TRACES`` that add up, and are negative in corrections."""
+
+NO_END = np.iinfo(np.int64).min // 2
+"""``end_ns`` where no span has a start; the difference to any time fits into an int64."""
 
 _NO_SPAN = np.iinfo(np.int64).max
 _ERROR = pa.scalar("error", pa.string())
@@ -100,6 +103,8 @@ def sums_of_ordered(rows: pa.Table, keys: RowKeys) -> pa.Table:
     duration = np.maximum(whole(rows["duration_ns"]).fill_null(0).to_numpy(), 0)
     # Sums of two int64 times may leave int64; the year 2262 is as far as a file knows.
     end = keys.start + np.minimum(duration, np.iinfo(np.int64).max - np.maximum(keys.start, 0))
+    # A span without a start stands where it was received, which says nothing of how long its trace took.
+    end = np.where(np.asarray(whole(rows["start_ns"]).is_valid()), end, NO_END)
     errors = np.asarray(pc.equal(whole(rows["status"]), _ERROR)).astype(np.int32)
     running = ((numbers(rows, "quality") & np.uint16(UNENDED)) != 0).astype(np.int32)
     usage = Usage.of(rows)

@@ -16,6 +16,7 @@ from agenttrace_core.model.principal import Principal
 from agenttrace_core.ports.index import SpanQueries
 from agenttrace_core.query.buckets import bucket_edges, check_bucket
 from agenttrace_core.query.dimensions import dimension_names
+from agenttrace_core.query.known_costs import known_costs
 from agenttrace_core.services.view import Lag, Views
 
 MAX_TOP = 1000
@@ -34,6 +35,7 @@ MEASURES: Mapping[Kind, tuple[Measure, ...]] = {
     Kind.USAGE: (
         Measure.SPANS, Measure.TRACES, Measure.ERRORS, Measure.INPUT_TOKENS, Measure.OUTPUT_TOKENS,
         Measure.CACHE_READ_TOKENS, Measure.CACHE_WRITE_TOKENS, Measure.REASONING_TOKENS, Measure.COST_USD,
+        Measure.UNPRICED,
     ),
     Kind.LATENCY: (
         Measure.SPANS, Measure.P50_NS, Measure.P95_NS, Measure.P99_NS, Measure.MEAN_NS, Measure.TTFC_P50_NS,
@@ -45,7 +47,7 @@ MEASURES: Mapping[Kind, tuple[Measure, ...]] = {
         Measure.GIVEN_COST_USD, Measure.COST_DIFFERENCE_USD, Measure.UNPRICED,
     ),
 }  # fmt: skip
-"""What each of them tells of a group, in the order of the columns."""
+"""What each of them tells of a group, in the order of the columns; a cost of which no part is known is null."""
 
 _TOP_BY = {
     Kind.USAGE: Measure.SPANS, Kind.LATENCY: Measure.SPANS, Kind.ERRORS: Measure.ERRORS, Kind.COST: Measure.COST_USD,
@@ -100,6 +102,7 @@ class AnalyticsService:
             before = _period_before(question, rows)
             previous = await self._index.aggregate(seen.view, principal.project, before)
             rows = _compared(question, rows, before, previous)
+        rows = known_costs(known_costs(rows), "previous_")
         shown = [name for name in rows.column_names if name != "other" or question.top is not None]
         rows = rows.select(shown)
         rows = rows.rename_columns([names[int(n[3:])] if n.startswith("dim") else n for n in rows.column_names])

@@ -11,6 +11,7 @@ import orjson
 import pyarrow as pa
 
 from agenttrace_core.errors import AgentTraceError, QueryError
+from agenttrace_core.model.algebra import Measure
 from agenttrace_core.model.trace import AsOf, TraceSummary
 from agenttrace_core.ports.catalog import DeadLetter
 from agenttrace_core.query.fields import NAMES
@@ -79,6 +80,8 @@ def entity_page(found: EntityDetail, as_of: AsOf, scores: pa.Table | None) -> by
         name.value: money(value) if isinstance(value, Decimal) else value
         for name, value in found.entity.figures.items()
     }
+    if figures["unpriced"] and not found.entity.figures[Measure.COST_USD]:
+        figures["cost_usd"] = None  # not known, which is not zero
     return json_text.dumps(
         {
             "item": {"id": found.entity.id, **figures},
@@ -154,9 +157,15 @@ def letter(given: DeadLetter) -> dict[str, Any]:
 def summary(given: TraceSummary, as_of: AsOf) -> dict[str, Any]:
     """What a list says of a trace."""
     told = asdict(given)
-    cost = money(Decimal(told.pop("cost_pico_usd")).scaleb(-12))
+    del told["cost_pico_usd"]
     state = given.state(as_of).value
-    return {**told, "cost_usd": cost, "duration_ns": given.duration_ns, "status": given.status, "state": state}
+    return {
+        **told,
+        "cost_usd": money(given.cost_usd),
+        "duration_ns": given.duration_ns,
+        "status": given.status,
+        "state": state,
+    }
 
 
 def lag(given: Lag) -> dict[str, Any]:

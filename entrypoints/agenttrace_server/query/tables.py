@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from decimal import Decimal
 from functools import lru_cache
 from typing import Any
 
@@ -10,6 +9,7 @@ import pyarrow as pa
 
 from agenttrace_core.model.algebra import Measure
 from agenttrace_core.model.span import Quality
+from agenttrace_core.query.known_costs import known_costs
 from agenttrace_core.services.entities import LISTED, EntityList
 from agenttrace_core.services.error_groups import ErrorGroupList
 from agenttrace_core.services.read import TraceList
@@ -49,7 +49,7 @@ def light_table(spans: pa.Table) -> pa.Table:
 def trace_table(page: TraceList) -> pa.Table:
     """Return a page of the list of traces, a row a trace."""
     columns: dict[str, list[Any]] = {name: [getattr(item, name) for item in page.items] for name in _SAID}
-    columns["cost_usd"] = [Decimal(item.cost_pico_usd).scaleb(-12) for item in page.items]
+    columns["cost_usd"] = [item.cost_usd for item in page.items]
     columns["state"] = [item.state(page.as_of).value for item in page.items]
     return pa.table([pa.array(columns[field.name], field.type) for field in TRACE_FIELDS], schema=TRACE_FIELDS)
 
@@ -76,7 +76,7 @@ def entity_table(found: EntityList) -> pa.Table:
     """Return a page of a list of things, a row each: ``id`` and its figures."""
     columns = [("id", pa.string()), *((each.value, _type_of(each)) for each in LISTED[found.kind])]
     rows = [[item.id, *item.figures.values()] for item in found.items]
-    return _table(pa.schema(columns), rows)
+    return known_costs(_table(pa.schema(columns), rows))
 
 
 SCORE_FIELDS = (

@@ -164,7 +164,7 @@ class Trace(_Told):
     errors: int
     input_tokens: int
     output_tokens: int
-    cost_usd: Decimal
+    cost_usd: Decimal | None
     status: str
     state: str
     session_id: str | None
@@ -203,7 +203,7 @@ class Entity(_Told):
     errors: int
     input_tokens: int
     output_tokens: int
-    cost_usd: Decimal
+    cost_usd: Decimal | None
     unpriced: int
     first_ns: int | None
     last_ns: int | None
