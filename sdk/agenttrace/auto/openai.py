@@ -8,21 +8,24 @@ from __future__ import annotations
 
 import functools
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from importlib import import_module
-from typing import Any, Final
+from inspect import isasyncgen, isgenerator
+from typing import TYPE_CHECKING, Any, Final
 
 import wrapt
 from opentelemetry.trace import SpanKind
 
 from agenttrace import semconv
 from agenttrace.auto import openai_messages as messages
-from agenttrace.auto.http_tee import Heard, listen
 from agenttrace.auto.inference import covering, stands_back
 from agenttrace.auto.quiet import never_raises
 from agenttrace.content import as_text
 from agenttrace.spans import Span, record_error
 from agenttrace.tracer import AgentTrace
+
+if TYPE_CHECKING:
+    from agenttrace.auto.http_tee import Heard
 
 _CHAT: Final = "openai.resources.chat.completions"
 _METHODS: Final = (
@@ -36,6 +39,10 @@ _METHODS: Final = (
     ("openai.resources.responses", "AsyncResponses", ("create", "parse"), "chat"),
     ("openai.resources.embeddings", "Embeddings", ("create",), "embeddings"),
     ("openai.resources.embeddings", "AsyncEmbeddings", ("create",), "embeddings"),
+    # Before release 1, whose answers are dictionaries, and whose streams are generators of them.
+    ("openai.api_resources.chat_completion", "ChatCompletion", ("create", "acreate"), "chat"),
+    ("openai.api_resources.completion", "Completion", ("create", "acreate"), "text_completion"),
+    ("openai.api_resources.embedding", "Embedding", ("create", "acreate"), "embeddings"),
 )
 """Module, class, methods, and what they do. What a release does not have is passed by."""
 
@@ -55,7 +62,8 @@ def instrument(tracer: AgentTrace) -> None:
             if method in vars(cls) and name not in _done:
                 _done.add(name)
                 call = _Call(tracer, operation)
-                wrapper = call.made_async if owner.startswith("Async") else call.made
+                is_async = owner.startswith("Async") or method == "acreate"
+                wrapper = call.made_async if is_async else call.made
                 wrapt.wrap_function_wrapper(cls.__module__, f"{owner}.{method}", wrapper)
 
 
@@ -77,8 +85,7 @@ class _Call:
         except BaseException as error:
             _fail(span, error)
             raise
-        self._answered(span, answer, begun_ns)
-        return answer
+        return self._answered(span, answer, begun_ns) or answer
 
     async def made_async(
         self, wrapped: Callable[..., Awaitable[Any]], instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
@@ -93,8 +100,7 @@ class _Call:
         except BaseException as error:
             _fail(span, error)
             raise
-        self._answered(span, answer, begun_ns)
-        return answer
+        return self._answered(span, answer, begun_ns) or answer
 
     @never_raises
     def _begin(self, instance: Any, kwargs: Mapping[str, Any]) -> Span | None:
@@ -113,17 +119,42 @@ class _Call:
         return span
 
     @never_raises
-    def _answered(self, span: Span, answer: Any, begun_ns: int) -> None:
-        """Record an answer, now if it is here whole, else when the program has read it."""
+    def _answered(self, span: Span, answer: Any, begun_ns: int) -> Any:
+        """Record an answer, now if it is here whole, else when the program has read it.
+
+        Returns what the program is to be given instead, if anything.
+        """
+        if isgenerator(answer) or isasyncgen(answer):
+            return self._passed_on(span, answer, begun_ns)
         response = getattr(answer, "http_response", None) or getattr(answer, "response", None)
         if response is not None and hasattr(response, "stream") and not response.is_closed:
+            from agenttrace.auto.http_tee import listen  # needs httpx, as the client does since release 1
+
             listen(response, functools.partial(self._heard, span, begun_ns))
-            return
+            return None
         body: Any = answer
         if response is not None:  # a raw answer, whose body is here
             body = _json_of(response)
         self._record(span, _plain(body))
         span.otel.end()
+        return None
+
+    def _passed_on(self, span: Span, chunks: Any, begun_ns: int) -> Any:
+        """Give a generator's chunks to the program, and record them when it has had the last one that it wants."""
+        seen: list[Any] = []
+
+        def note(chunk: Any) -> None:
+            if not seen:
+                span.otel.set_attribute(semconv.TIME_TO_FIRST_CHUNK, (time.time_ns() - begun_ns) / 1e9)
+            seen.append(chunk)
+
+        def finish(error: BaseException | None) -> None:
+            self._record(span, messages.joined_chunks([chunk for chunk in seen if isinstance(chunk, Mapping)]))
+            if error is not None:
+                record_error(span.otel, error)
+            span.otel.end()
+
+        return _told_async(chunks, note, finish) if isasyncgen(chunks) else _told(chunks, note, finish)
 
     @never_raises
     def _heard(self, span: Span, begun_ns: int, heard: Heard) -> None:
@@ -149,6 +180,36 @@ class _Call:
         if settings.capture_content and span.otel.is_recording():
             for key, value in content().items():
                 span.otel.set_attribute(key, as_text(value, settings.max_content_chars))
+
+
+def _told(
+    chunks: Iterator[Any], note: Callable[[Any], None], finish: Callable[[BaseException | None], None]
+) -> Iterator[Any]:
+    failed: BaseException | None = None
+    try:
+        for chunk in chunks:
+            note(chunk)
+            yield chunk
+    except Exception as error:
+        failed = error
+        raise
+    finally:
+        finish(failed)
+
+
+async def _told_async(
+    chunks: AsyncIterator[Any], note: Callable[[Any], None], finish: Callable[[BaseException | None], None]
+) -> AsyncIterator[Any]:
+    failed: BaseException | None = None
+    try:
+        async for chunk in chunks:
+            note(chunk)
+            yield chunk
+    except Exception as error:
+        failed = error
+        raise
+    finally:
+        finish(failed)
 
 
 @never_raises
