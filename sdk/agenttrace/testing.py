@@ -1,6 +1,6 @@
 """For tests of programs that are on record: what they recorded, without a server.
 
-In a test, or as a fixture of pytest:
+In a test:
 
     from agenttrace.testing import capture
 
@@ -8,6 +8,8 @@ In a test, or as a fixture of pytest:
         with capture() as spans:
             my_agent("Where is my parcel?")
         assert spans.named("search").output == "In Leeds."
+
+As a fixture of pytest, import ``recorded_spans`` into a ``conftest.py``, and take it as an argument.
 """
 
 from __future__ import annotations
@@ -16,6 +18,7 @@ import json
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib.util import find_spec
 from typing import Any
 
 from opentelemetry.sdk.trace import ReadableSpan
@@ -131,3 +134,13 @@ def capture() -> Generator[Recorded]:
         yield recorded
     finally:
         exporter.captures.remove(recorded.add)
+
+
+if find_spec("pytest") is not None:
+    import pytest
+
+    @pytest.fixture
+    def recorded_spans() -> Iterator[Recorded]:
+        """Collect what the test records."""
+        with capture() as recorded:
+            yield recorded
