@@ -20,8 +20,7 @@ from agenttrace.content import as_text
 
 _KEY: Final = create_key("agenttrace-propagated")
 _METADATA_CHARS: Final = 4_096
-_BAGGAGE: Final = {semconv.SESSION_ID: semconv.SESSION_ID, semconv.USER_ID: semconv.USER_ID}
-_BAGGAGE_TAGS: Final = semconv.TAGS
+_IN_BAGGAGE: Final = (semconv.SESSION_ID, semconv.USER_ID)
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,19 +99,19 @@ class Scope:
         attributes |= {semconv.METADATA + name: _plain(value) for name, value in metadata.items()}
         context = set_value(_KEY, Propagated(all_tags, attributes), context)
         if self._propagate:
-            for key, name in _BAGGAGE.items():
+            for key in _IN_BAGGAGE:
                 if key in attributes:
-                    context = baggage.set_baggage(name, attributes[key], context)
+                    context = baggage.set_baggage(key, attributes[key], context)
             if all_tags:
-                context = baggage.set_baggage(_BAGGAGE_TAGS, ",".join(all_tags), context)
+                context = baggage.set_baggage(semconv.TAGS, ",".join(all_tags), context)
         return context
 
 
 def _from_baggage(carried: Mapping[str, object]) -> Propagated | None:
-    attributes: dict[str, Any] = {key: str(carried[name]) for key, name in _BAGGAGE.items() if name in carried}
+    attributes: dict[str, Any] = {key: str(carried[key]) for key in _IN_BAGGAGE if key in carried}
     if semconv.SESSION_ID in attributes:
         attributes[semconv.CONVERSATION_ID] = attributes[semconv.SESSION_ID]
-    tags = tuple(tag for tag in str(carried.get(_BAGGAGE_TAGS, "")).split(",") if tag)
+    tags = tuple(tag for tag in str(carried.get(semconv.TAGS, "")).split(",") if tag)
     if tags:
         attributes[semconv.TAGS] = tags
     return Propagated(tags, attributes) if attributes else None

@@ -137,7 +137,9 @@ class Exporter(SpanProcessor):
     def record(self, resource: Resource, scope: InstrumentationScope, record: bytes) -> None:
         """Queue an encoded log record; see ``encode.encode_event_record``."""
         with self._lock:
-            if self._closed or self._bytes + len(record) > self._settings.max_queue_bytes:
+            if self._closed:
+                return
+            if self._bytes + len(record) > self._settings.max_queue_bytes:
                 self._drop(1, _FULL)
                 return
             self._records.append((resource, scope, record))

@@ -105,7 +105,9 @@ def _make(options: dict[str, Any], *, shared: bool) -> Pipeline:
         provider, owned = TracerProvider(resource=_resource(of_service), shutdown_on_exit=False), not shared
         if shared:
             trace.set_tracer_provider(provider)
-    if os.environ.get("OTEL_SDK_DISABLED", "").strip().lower() != "true":
+    if os.environ.get("OTEL_SDK_DISABLED", "").strip().lower() == "true":
+        exporter.shutdown()  # before anything came: spans and scores are let go of from now on
+    else:
         provider.add_span_processor(exporter)
     return Pipeline(settings, provider, exporter, owned)
 

@@ -104,6 +104,8 @@ class Span:
         self, name: str, value: float | bool | None = None, *, label: str | None = None, explanation: str | None = None
     ) -> None:
         """Say how good this span was; see ``AgentTrace.score``."""
+        if not self.otel.get_span_context().is_valid:  # recording is switched off
+            return
         self._tracer.score(
             name, value, label=label, explanation=explanation, trace_id=self.trace_id, span_id=self.span_id
         )

@@ -6,7 +6,9 @@ from typing import Any
 
 import pytest
 
+from agenttrace import AgentTrace
 from agenttrace.settings import resolve
+from tests.unit.sdk.receiver import receiving
 
 _VARIABLES = ("AGENTTRACE_", "OTEL_")
 
@@ -68,6 +70,17 @@ def test_opentelemetrys_bounds_are_honoured(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_TIMEOUT", "3")
     settings = resolve()
     assert (settings.interval_s, settings.max_queue_spans, settings.timeout_s) == (0.25, 99, 3.0)
+
+
+def test_opentelemetrys_switch_turns_everything_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OTEL_SDK_DISABLED", "true")
+    with receiving() as receiver:
+        tracer = AgentTrace(receiver.url)
+        with tracer.span("a") as span:
+            span.score("helpful", 1)
+        assert tracer.flush(5)
+        tracer.shutdown(2)
+        assert receiver.requests == []
 
 
 @pytest.mark.parametrize(
