@@ -41,7 +41,14 @@ class HonestQueue(SpanQueue):
 
     @property
     def capabilities(self) -> QueueCapabilities:
-        return QueueCapabilities(durable=True, multi_process=True, byte_offsets=True, max_record_bytes=1 << 20)
+        return QueueCapabilities(
+            durable=True,
+            multi_process=True,
+            multi_machine=False,
+            addressable=False,
+            byte_offsets=True,
+            max_record_bytes=1 << 20,
+        )
 
     @property
     def queue_id(self) -> UUID:
@@ -53,7 +60,7 @@ class HonestQueue(SpanQueue):
     async def aclose(self) -> None:
         pass
 
-    async def append(self, headers: Headers, body: bytes) -> Position:
+    async def append(self, headers: Headers, body: bytes, *, partition: int | None = None) -> Position:
         if len(body) > self.capabilities.max_record_bytes:
             raise PayloadTooLargeError("too large")
         await anyio.lowlevel.checkpoint()
@@ -93,8 +100,8 @@ class HonestQueue(SpanQueue):
 class LosesSome(HonestQueue):
     """Acknowledges a record that it drops, once in a while."""
 
-    async def append(self, headers: Headers, body: bytes) -> Position:
-        position = await super().append(headers, body)
+    async def append(self, headers: Headers, body: bytes, *, partition: int | None = None) -> Position:
+        position = await super().append(headers, body, partition=partition)
         if len(self.store.records) % 7 == 6:
             self.store.records.pop()
         return position
@@ -103,16 +110,16 @@ class LosesSome(HonestQueue):
 class StoresTwice(HonestQueue):
     """Retries inside, without an idempotent producer."""
 
-    async def append(self, headers: Headers, body: bytes) -> Position:
-        await super().append(headers, body)
-        return await super().append(headers, body)
+    async def append(self, headers: Headers, body: bytes, *, partition: int | None = None) -> Position:
+        await super().append(headers, body, partition=partition)
+        return await super().append(headers, body, partition=partition)
 
 
 class Reorders(HonestQueue):
     """Gives offsets in another order than that of the acknowledgements."""
 
-    async def append(self, headers: Headers, body: bytes) -> Position:
-        position = await super().append(headers, body)
+    async def append(self, headers: Headers, body: bytes, *, partition: int | None = None) -> Position:
+        position = await super().append(headers, body, partition=partition)
         return replace(position, offset=1_000_000 - position.offset, next_offset=1_000_001 - position.offset)
 
 
@@ -147,7 +154,7 @@ class SkipsEmpty(HonestQueue):
 class ShowsBeforeDurable(HonestQueue):
     """Lets readers see what is still in a buffer, and what a crash (here: hanging up) takes back."""
 
-    async def append(self, headers: Headers, body: bytes) -> Position:
+    async def append(self, headers: Headers, body: bytes, *, partition: int | None = None) -> Position:
         position = self.keep(headers, body)
         try:
             await anyio.sleep(0.01)
@@ -220,7 +227,7 @@ class TellsAnEarlierEnd(HonestQueue):
 class TakesAnySize(HonestQueue):
     """Declares a bound and does not keep to it."""
 
-    async def append(self, headers: Headers, body: bytes) -> Position:
+    async def append(self, headers: Headers, body: bytes, *, partition: int | None = None) -> Position:
         return self.keep(headers, body)
 
 

@@ -38,11 +38,11 @@ class ScriptedQueue(MemoryQueue):
         self.gate = asyncio.Event()
         self.gate.set()
 
-    async def append(self, headers: Headers, body: bytes) -> Position:
+    async def append(self, headers: Headers, body: bytes, *, partition: int | None = None) -> Position:
         await self.gate.wait()
         if self.error is not None:
             raise self.error
-        return await super().append(headers, body)
+        return await super().append(headers, body, partition=partition)
 
 
 class Connection:

@@ -38,7 +38,12 @@ class LocalLogQueue(SpanQueue):
         self._folder = LogFolder(path)
         self._segment_bytes = segment_bytes
         self._capabilities = QueueCapabilities(
-            durable=True, multi_process=True, byte_offsets=True, max_record_bytes=max_record_bytes
+            durable=True,
+            multi_process=True,
+            multi_machine=False,
+            addressable=False,
+            byte_offsets=True,
+            max_record_bytes=max_record_bytes,
         )
         self._opened = False
         self._readers: dict[int, PartitionReader] = {}
@@ -82,7 +87,7 @@ class LocalLogQueue(SpanQueue):
         for reader in readers.values():
             reader.close()
 
-    async def append(self, headers: Headers, body: bytes) -> Position:
+    async def append(self, headers: Headers, body: bytes, *, partition: int | None = None) -> Position:
         """Store one record; appends under way at once share an fdatasync."""
         if len(body) > self._capabilities.max_record_bytes:
             raise PayloadTooLargeError(

@@ -14,7 +14,14 @@ from agenttrace_core.errors import ConfigurationError, PayloadTooLargeError, Una
 from agenttrace_core.ports.queue import Headers, Position, QueueCapabilities, Record, SpanQueue
 
 _RECORD_BYTES = 64
-_CAPABILITIES = QueueCapabilities(durable=False, multi_process=False, byte_offsets=True, max_record_bytes=1 << 26)
+_CAPABILITIES = QueueCapabilities(
+    durable=False,
+    multi_process=False,
+    multi_machine=False,
+    addressable=False,
+    byte_offsets=True,
+    max_record_bytes=1 << 26,
+)
 _PARTITION = 0
 _offset_of = attrgetter("position.offset")
 
@@ -55,7 +62,7 @@ class MemoryQueue(SpanQueue):
         self._opened = False
         self._records.clear()
 
-    async def append(self, headers: Headers, body: bytes) -> Position:
+    async def append(self, headers: Headers, body: bytes, *, partition: int | None = None) -> Position:
         """Keep one record, for as long as this instance is open."""
         if not self._opened:
             raise UnavailableError("the queue in memory is not open")

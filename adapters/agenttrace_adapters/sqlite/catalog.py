@@ -17,7 +17,7 @@ from uuid import UUID
 
 from anyio import CapacityLimiter, to_thread
 
-from agenttrace_adapters.sqlite import changes, letters
+from agenttrace_adapters.sqlite import changes, leases, letters
 from agenttrace_adapters.sqlite.database import (
     MEMORY,
     connect,
@@ -157,6 +157,19 @@ class SqliteCatalog(MetadataStore):
         if name not in self._secrets:
             self._secrets[name] = await self._change(lambda db: _read_or_make_secret(db, name))
         return self._secrets[name]
+
+    async def lease(self, name: str, holder: str, *, ttl_s: float) -> bool:
+        """Take or renew a lease; see the port."""
+        now_ns = self._clock()
+        return await self._change(lambda db: leases.take(db, name, holder, now_ns + int(ttl_s * 1e9), now_ns))
+
+    async def release(self, name: str, holder: str) -> None:
+        """Give up a lease; see the port."""
+        await self._change(lambda db: leases.release(db, name, holder))
+
+    async def leases(self, prefix: str = "") -> Mapping[str, str]:
+        """Return who holds what; see the port."""
+        return await self._read(lambda db: leases.held(db, prefix, self._clock()))
 
     def _open(self) -> None:
         try:

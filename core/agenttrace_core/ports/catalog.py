@@ -165,5 +165,25 @@ class Secrets(Protocol):
         """Return 32 random bytes, the same for every caller and for ever."""
 
 
-class MetadataStore(SegmentCatalog, WriterMemory, DeadLetters, Secrets, Protocol):
+class Leases(Protocol):
+    """Who does what, among processes that could all do it. By the catalog's clock, which all of them share.
+
+    A lease keeps work from being done twice for nothing. It is no fence: its holder may have been
+    suspended past its end, and what it does then must fail by compare-and-set.
+    """
+
+    @abstractmethod
+    async def lease(self, name: str, holder: str, *, ttl_s: float) -> bool:
+        """Take ``name`` for ``holder``, or renew it, for ``ttl_s`` seconds from now. False if another has it."""
+
+    @abstractmethod
+    async def release(self, name: str, holder: str) -> None:
+        """Give up a lease, if ``holder`` has it. Idempotent."""
+
+    @abstractmethod
+    async def leases(self, prefix: str = "") -> Mapping[str, str]:
+        """Return the holder of every lease that has not ended, by name, of the names that begin so."""
+
+
+class MetadataStore(SegmentCatalog, WriterMemory, DeadLetters, Secrets, Leases, Protocol):
     """All that one metadata adapter provides."""

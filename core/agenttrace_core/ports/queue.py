@@ -21,6 +21,8 @@ class Signal(StrEnum):
     """An OTLP ``ExportLogsServiceRequest``, protobuf."""
     REFUSED = "refused"
     """What a door refused: JSON ``DeadLetter`` head, newline, then the refused bytes."""
+    STORED = "stored"
+    """A JSON object that says in which object of the storage the body is, since it is too long for a record."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +60,10 @@ class QueueCapabilities:
     """What was acknowledged is there after the process was killed and opened again."""
     multi_process: bool
     """Other processes can read what this one appends."""
+    multi_machine: bool
+    """Processes of other machines can, too: readers are not told by a live table, and read it for themselves."""
+    addressable: bool
+    """``append`` stores in the partition that it is told. Elsewhere the adapter chooses, whatever it is told."""
     byte_offsets: bool
     """The difference of two offsets is the bytes between them, so that a backlog can be told in bytes."""
     max_record_bytes: int
@@ -83,14 +89,18 @@ class SpanQueue(Adapter, Protocol):
         """Made with the log or topic; another id means another log. Known once open."""
 
     @abstractmethod
-    async def append(self, headers: Headers, body: bytes) -> Position:
+    async def append(self, headers: Headers, body: bytes, *, partition: int | None = None) -> Position:
         """Store one record, and return once it is durable.
+
+        ``partition`` is one of the keys of ``end_offsets``, and says where if the queue is ``addressable``;
+        without it, the adapter chooses.
 
         Ownership: ``body`` is not changed and may be kept. Atomic: the record is stored whole or
         not at all. Not idempotent: a second call stores a second record. If this raises, the
         record may or may not come to be read; the caller has not been acknowledged.
 
         Raises:
+            InvalidInputError: the queue is addressable, and has no such partition.
             PayloadTooLargeError: the body exceeds ``capabilities.max_record_bytes``.
             UnavailableError: it could not be made durable (disk full, failing fsync, broker away).
         """

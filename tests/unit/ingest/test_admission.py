@@ -98,7 +98,7 @@ async def test_what_waits_is_bounded_while_the_queue_hangs() -> None:
     """Refusals wait in memory; with a queue that hangs they must not fill it."""
 
     class Hanging(MemoryQueue):
-        async def append(self, headers: Headers, body: bytes) -> Position:
+        async def append(self, headers: Headers, body: bytes, *, partition: int | None = None) -> Position:
             await anyio.sleep_forever()
             raise AssertionError("never")
 
@@ -118,11 +118,11 @@ async def test_a_queue_that_is_away_costs_refusals_and_nothing_else() -> None:
     class Flaky(MemoryQueue):
         failures = 2
 
-        async def append(self, headers: Headers, body: bytes) -> Position:
+        async def append(self, headers: Headers, body: bytes, *, partition: int | None = None) -> Position:
             if self.failures:
                 self.failures -= 1
                 raise UnavailableError("away")
-            return await super().append(headers, body)
+            return await super().append(headers, body, partition=partition)
 
     queue = Flaky.from_url("memory:")
     await queue.open()

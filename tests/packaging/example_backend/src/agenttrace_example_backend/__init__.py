@@ -24,7 +24,14 @@ CREATE TABLE IF NOT EXISTS records (
 );
 """
 _END = "SELECT coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'records'), 0) + 1"
-_CAPABILITIES = QueueCapabilities(durable=True, multi_process=True, byte_offsets=False, max_record_bytes=1 << 24)
+_CAPABILITIES = QueueCapabilities(
+    durable=True,
+    multi_process=True,
+    multi_machine=False,
+    addressable=False,
+    byte_offsets=False,
+    max_record_bytes=1 << 24,
+)
 _POLL_S = 0.02
 
 
@@ -67,7 +74,7 @@ class ExampleQueue(SpanQueue):
         if connection is not None:
             connection.close()
 
-    async def append(self, headers: Headers, body: bytes) -> Position:
+    async def append(self, headers: Headers, body: bytes, *, partition: int | None = None) -> Position:
         """Insert one row, and return once its transaction is synced."""
         if len(body) > _CAPABILITIES.max_record_bytes:
             raise PayloadTooLargeError(f"a record of {len(body)} bytes; at most {_CAPABILITIES.max_record_bytes}")
