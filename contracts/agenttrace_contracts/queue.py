@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import initialize, invariant, precondition, rule
 
 from agenttrace_contracts.base import AdapterMachine, Contract, Make, opened, run_machine
-from agenttrace_core.errors import PayloadTooLargeError
+from agenttrace_core.errors import InvalidInputError, PayloadTooLargeError
 from agenttrace_core.ports.queue import Headers, Position, Record, Signal, SpanQueue
 
 HEADERS = Headers("default", Signal.TRACES, 1_700_000_000_000_000_000)
@@ -127,6 +127,25 @@ class QueueContract(Contract[SpanQueue]):
             assert size <= spread <= size + _OVERHEAD_BYTES * len(bodies)
         else:
             assert spread >= len(bodies)
+
+    async def test_a_record_goes_where_it_is_sent_where_declared(self, adapter: SpanQueue) -> None:
+        """The spans of a trace are kept together by this, so that one writer sees the whole of it."""
+        partitions = sorted(await adapter.end_offsets())
+        for partition in [*partitions, *reversed(partitions)]:
+            position = await adapter.append(HEADERS, b"sent", partition=partition)
+            found = await adapter.read(position.partition, position.offset, max_bytes=1, wait_s=_SOON_S)
+            assert list(found) == [Record(position, HEADERS, b"sent")]
+            if adapter.capabilities.addressable:
+                assert position.partition == partition
+
+    async def test_a_partition_that_is_not_there_is_refused_where_declared(self, adapter: SpanQueue) -> None:
+        """Put elsewhere instead, a record would part a trace, and nobody would know."""
+        if not adapter.capabilities.addressable:
+            await adapter.append(HEADERS, b"sent", partition=1 << 20)
+            return
+        with pytest.raises(InvalidInputError):
+            await adapter.append(HEADERS, b"sent", partition=1 << 20)
+        assert await stored(adapter) == {}
 
     async def test_trim_keeps_what_is_at_or_above(self, adapter: SpanQueue) -> None:
         """What a writer has not put into files yet exists only here."""

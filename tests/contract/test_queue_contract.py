@@ -35,3 +35,11 @@ class TestMemoryQueue(QueueContract):
     @pytest.fixture
     def make(self) -> Make[SpanQueue]:
         return lambda name: MemoryQueue.from_url("memory:")
+
+
+class TestMemoryQueueOfFourPartitions(QueueContract):
+    """The same as larger queues are: in several partitions, with records that may not be long."""
+
+    @pytest.fixture
+    def make(self) -> Make[SpanQueue]:
+        return lambda name: MemoryQueue.from_url("memory:?partitions=4&max_record_bytes=1048576")

@@ -246,6 +246,14 @@ class ForgetsItsTrim(HonestQueue):
             self.store.records.pop()
 
 
+class PutsItAnywhere(HonestQueue):
+    """Declares that it obeys a partition, and takes one that it does not have."""
+
+    @property
+    def capabilities(self) -> QueueCapabilities:
+        return replace(super().capabilities, addressable=True)
+
+
 _LIARS: dict[type[HonestQueue], str] = {
     LosesSome: "test_appends_under_way_at_once_are_all_kept_once",
     StoresTwice: "test_appends_under_way_at_once_are_all_kept_once",
@@ -265,6 +273,7 @@ _LIARS: dict[type[HonestQueue], str] = {
     TellsAnEarlierEnd: "test_begin_and_end_enclose_every_record",
     TakesAnySize: "test_a_body_above_the_bound_is_refused_and_not_stored",
     SharesNothing: "test_another_instance_reads_along_where_declared",
+    PutsItAnywhere: "test_a_partition_that_is_not_there_is_refused_where_declared",
 }
 
 

@@ -40,6 +40,7 @@ class LiveGroup:
     a file; ``superseded`` are the rows of files that it did replace. ``late_dead`` are rows that
     died after the group was handed to the flush, with their chunk, their numbers in it, and what they were
     by then; they go into the file, and are superseded there. ``flips`` are such as no chunk has yet.
+    ``objects`` are keys of records' bodies that are not needed once the group is in files.
     """
 
     chunks: dict[str, LiveChunk] = field(default_factory=dict)
@@ -52,6 +53,7 @@ class LiveGroup:
     ranges: dict[int, OffsetRange] = field(default_factory=dict)
     letters: list[Letter] = field(default_factory=list)
     bodies: list[bytes] = field(default_factory=list)
+    objects: list[str] = field(default_factory=list)
     raw_bytes: int = 0
     born: float = field(default_factory=time.monotonic)
 
@@ -64,6 +66,7 @@ class LiveGroup:
             self.ranges[r.partition] = replace(known, next=r.next) if known else r
         self.letters.extend(batch.letters)
         self.bodies.extend(batch.bodies)
+        self.objects.extend(batch.objects)
 
     def add_chunk(self, chunk: LiveChunk) -> None:
         """Append a chunk."""

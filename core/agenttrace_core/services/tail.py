@@ -8,22 +8,30 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from uuid import UUID
 
 import pyarrow as pa
 
-from agenttrace_core.errors import AgentTraceError, ConfigurationError, CorruptionError, InvalidInputError
+from agenttrace_core.errors import (
+    AgentTraceError,
+    ConfigurationError,
+    CorruptionError,
+    InvalidInputError,
+    UnavailableError,
+)  # fmt: skip
 from agenttrace_core.model.principal import DEFAULT_PROJECT
 from agenttrace_core.model.segment import OffsetRange
 from agenttrace_core.normalise.prices.pricing import PACKAGE_PRICES, Pricing
 from agenttrace_core.ports.catalog import DeadLetter
 from agenttrace_core.ports.queue import Record, Signal, SpanQueue
+from agenttrace_core.ports.storage import ObjectStorage
 from agenttrace_core.schema.tables import LOGS, ROWS
 from agenttrace_core.services.memory_of_writes import BodyMemory, body_hash
 from agenttrace_core.services.refusals import RefusedInput
+from agenttrace_core.services.stored_records import Unresolved, resolve
 from agenttrace_core.wire.columns import decode_records
 from agenttrace_core.wire.log_columns import decode_log_records
 from agenttrace_core.wire.status import Encoding
@@ -43,11 +51,18 @@ class Letter:
 
 @dataclass(frozen=True, slots=True)
 class Read:
-    """Records of several partitions, and the ranges of offsets that they, or what was damaged, span."""
+    """Records of several partitions, and the ranges of offsets that they, or what was damaged, span.
+
+    Each record has its body, wherever that was kept; ``objects`` are the keys of those that were kept in the storage.
+    ``unresolved`` are such as are not there. To a writer that is damage. To a reader that does not write it
+    may be, and otherwise says that their writer has committed, and deleted them.
+    """
 
     records: Sequence[Record]
     ranges: tuple[OffsetRange, ...]
     letters: Sequence[Letter] = ()
+    unresolved: Sequence[Unresolved] = ()
+    objects: Sequence[str] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +70,7 @@ class Batch:
     """What was decoded from ``ranges``. ``rows`` is in ``ROWS``, ``logs`` in ``LOGS``, both in order of arrival.
 
     ``bodies`` are the hashes of the records that are in it, ``repeated`` counts those left out because they had
-    been written before.
+    been written before. ``objects`` are keys of bodies in the storage, to be deleted once this is committed.
     """
 
     ranges: tuple[OffsetRange, ...]
@@ -64,6 +79,7 @@ class Batch:
     letters: Sequence[Letter] = ()
     bodies: Sequence[bytes] = field(default=())
     repeated: int = 0
+    objects: Sequence[str] = ()
 
 
 def check_queue(queue_id: UUID, end: Mapping[int, int], known_id: UUID | None, watermarks: Mapping[int, int]) -> None:
@@ -86,11 +102,27 @@ def check_queue(queue_id: UUID, end: Mapping[int, int], known_id: UUID | None, w
 
 
 class Tail:
-    """Where each partition has been read up to."""
+    """Where each partition has been read up to.
 
-    def __init__(self, queue: SpanQueue, watermarks: Mapping[int, int]) -> None:
+    Args:
+        queue: what is read.
+        storage: where the bodies are that were too long for it.
+        watermarks: by partition, the offset to begin at.
+        partitions: those to read; all that there are by default.
+    """
+
+    def __init__(
+        self,
+        queue: SpanQueue,
+        storage: ObjectStorage,
+        watermarks: Mapping[int, int],
+        *,
+        partitions: Collection[int] | None = None,
+    ) -> None:
         self._queue = queue
+        self._storage = storage
         self._next = dict(watermarks)
+        self._partitions = partitions
 
     @property
     def offsets(self) -> Mapping[int, int]:
@@ -98,25 +130,46 @@ class Tail:
         return dict(self._next)
 
     async def read(self, max_bytes: int) -> Read:
-        """Return what is there, of every partition its share of ``max_bytes``; at once, also if it is nothing."""
+        """Return what is there, of every partition its share of ``max_bytes``; at once, also if it is nothing.
+
+        Raises:
+            UnavailableError: something is there, and none of it can be read now. Nothing was passed over.
+        """
         ends = await self._queue.end_offsets()
-        waiting = [p for p, end in sorted(ends.items()) if end > self._next.get(p, 0)]
-        records: list[Record] = []
-        ranges: list[OffsetRange] = []
-        letters: list[Letter] = []
+        waiting = [p for p, end in sorted(ends.items()) if end > self._next.get(p, 0) and self._is_ours(p)]
+        pieces: list[Read] = []
+        away: UnavailableError | None = None
         for partition in waiting:
-            first = self._next.get(partition, 0)
             try:
-                found = await self._queue.read(partition, first, max_bytes=max_bytes // len(waiting))
-                following = found[-1].position.next_offset if found else first
-            except CorruptionError as damage:
-                found, following = (), damage.skip_to if damage.skip_to is not None else ends[partition]
-                letters.append(_damaged(partition, first, damage))
-            if following > first:
-                records.extend(found)
-                ranges.append(OffsetRange(partition, first, following))
-                self._next[partition] = following
-        return Read(records, tuple(ranges), letters)
+                pieces.append(await self._read(partition, ends[partition], max_bytes // len(waiting)))
+            except UnavailableError as error:
+                away = error
+        if away is not None and not any(piece.ranges for piece in pieces):
+            raise away
+        self._next |= {r.partition: r.next for piece in pieces for r in piece.ranges}
+        return Read(
+            [record for piece in pieces for record in piece.records],
+            tuple(r for piece in pieces for r in piece.ranges),
+            [letter for piece in pieces for letter in piece.letters],
+            [miss for piece in pieces for miss in piece.unresolved],
+            [key for piece in pieces for key in piece.objects],
+        )
+
+    def _is_ours(self, partition: int) -> bool:
+        return self._partitions is None or partition in self._partitions
+
+    async def _read(self, partition: int, end: int, max_bytes: int) -> Read:
+        first = self._next.get(partition, 0)
+        try:
+            found = await self._queue.read(partition, first, max_bytes=max_bytes)
+        except CorruptionError as damage:
+            following = damage.skip_to if damage.skip_to is not None else end
+            return Read((), (OffsetRange(partition, first, following),), [_damaged(partition, first, damage)])
+        resolved = await resolve(found, self._storage, max_bytes)
+        if resolved.next_offset is None:
+            return Read((), ())
+        ranges = (OffsetRange(partition, first, resolved.next_offset),)
+        return Read(resolved.records, ranges, (), resolved.unresolved, resolved.keys)
 
 
 def decode(read: Read, known: BodyMemory, pricing: Pricing = PACKAGE_PRICES) -> Batch:
@@ -130,13 +183,18 @@ def decode(read: Read, known: BodyMemory, pricing: Pricing = PACKAGE_PRICES) -> 
         else:
             fresh[digest] = record
     letters = [*read.letters]
+    for miss in read.unresolved:
+        if miss.reference is not None and (miss.reference.digest in known or miss.reference.digest in fresh):
+            repeated += 1
+        else:  # and is not remembered: who sends it again brings the bytes
+            letters.append(_lost(miss))
     of: dict[Signal, list[Record]] = {signal: [] for signal in Signal}
     for record in fresh.values():
         of[record.headers.signal].append(record)
     letters += [_refused(record) for record in of[Signal.REFUSED]]
     rows = _surviving(partial(decode_records, pricing=pricing), of[Signal.TRACES], ROWS, letters)
     logs = _surviving(decode_log_records, of[Signal.LOGS], LOGS, letters)
-    return Batch(read.ranges, rows, logs, letters, tuple(fresh), repeated)
+    return Batch(read.ranges, rows, logs, letters, tuple(fresh), repeated, read.objects)
 
 
 def _surviving(
@@ -174,6 +232,20 @@ def _poison(record: Record, error: Exception) -> Letter:
         body=record.body,
     )
     return _letter(record, refusal, refusal.to_record()[1])
+
+
+def _lost(miss: Unresolved) -> Letter:
+    headers = miss.record.headers
+    refusal = RefusedInput(
+        project=headers.project,
+        signal=headers.signal if miss.reference is None else miss.reference.signal,
+        received_ns=headers.received_ns,
+        reason=miss.reason,
+        spans=0,
+        encoding=Encoding.PROTOBUF,
+        body=miss.found,
+    )
+    return _letter(miss.record, refusal, refusal.to_record()[1])
 
 
 def _refused(record: Record) -> Letter:

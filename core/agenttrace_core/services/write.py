@@ -10,9 +10,11 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import count
+from typing import TypeVar
 from uuid import UUID, uuid4
 
 import anyio
@@ -52,6 +54,8 @@ from agenttrace_core.services.recent import recent_rows
 from agenttrace_core.services.tail import Batch, Tail, check_queue, decode
 
 _log = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 _POLL_S = 0.01
 _RETRY_S = 1.0
@@ -180,7 +184,7 @@ class WriteService:
     async def _start(self) -> None:
         known_id, watermarks = await self._catalog.watermarks()
         check_queue(self._queue.queue_id, await self._queue.end_offsets(), known_id, watermarks)
-        self._tail = Tail(self._queue, watermarks)
+        self._tail = Tail(self._queue, self._storage, watermarks)
         self._admitted = dict(watermarks)
         self._bodies.add(await self._catalog.bodies(self._config.dedupe_bodies))
         self._snapshot = await self._catalog.snapshot()
@@ -192,7 +196,7 @@ class WriteService:
         while True:
             started = time.monotonic()
             await self._room()
-            read = await self._tail.read(self._config.chunk_bytes)
+            read = await self._until_available(partial(self._tail.read, self._config.chunk_bytes))
             if not read.ranges:
                 if self._draining:
                     self._read_out = True
@@ -347,6 +351,9 @@ class WriteService:
         self._failpoint("committed")
         for r in group.offset_ranges:
             await self._queue.trim(r.partition, r.next)
+        with suppress(UnavailableError):  # what is left is swept later
+            for key in group.objects:
+                await self._storage.delete(key)
         self._failpoint("trimmed")
         self._meter.observe("flush_seconds", time.monotonic() - started)
         self._meter.count("written_bytes_total", sum(f.file.size for f in encoded.files))
@@ -389,14 +396,16 @@ class WriteService:
                 await self._publish()
                 return
 
-    async def _until_available(self, step: Callable[[], Awaitable[None]]) -> None:
+    async def _until_available(self, step: Callable[[], Awaitable[T]]) -> T:
         """Repeat an idempotent step until its backend answers; what was acknowledged waits in the queue."""
         while True:
             try:
                 return await step()
             except UnavailableError as error:
                 self._meter.count("flush_retries_total")
-                _log.warning("cannot write; trying again", extra={"error": str(error), "after_s": _RETRY_S})
+                _log.warning(
+                    "a backend does not answer; trying again", extra={"error": str(error), "after_s": _RETRY_S}
+                )
                 await anyio.sleep(_RETRY_S)
 
     def _tell(self, batch: Batch, seconds: float) -> None:
