@@ -44,3 +44,9 @@ def core(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Environment:
 def server(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Environment:
     """The wheel with all that one machine needs."""
     return Environment.make(tmp_path_factory.mktemp("server"), f"{wheel}[server]")
+
+
+@pytest.fixture(scope="session")
+def everything(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Environment:
+    """The wheel with the backends of several machines too."""
+    return Environment.make(tmp_path_factory.mktemp("everything"), f"{wheel}[all]")

@@ -10,6 +10,7 @@ from packaging.version import Version
 
 from tests.packaging.environment import Environment
 
+OF_OTHER_EXTRAS = tuple(f"agenttrace_adapters.{name}" for name in ("kafka", "s3", "postgres", "redis"))
 HEAVY = ("duckdb", "pyarrow", "starlette", "pydantic", "numpy", "grpc", "fastapi")
 
 
@@ -44,7 +45,13 @@ def test_the_core_extra_is_enough_to_import_every_module_of_the_core(core: Envir
 def test_the_server_extra_is_enough_to_import_everything_we_run(server: Environment) -> None:
     """A dependency that only the developers' environment has would stop `agenttrace up` on a fresh machine."""
     for package in ("agenttrace_adapters", "agenttrace_server"):
-        assert json.loads(server.run("python", "-c", _import_all(package)))
+        assert json.loads(server.run("python", "-c", _import_all(package, without=OF_OTHER_EXTRAS)))
+
+
+def test_all_extras_together_are_enough_to_import_everything(everything: Environment) -> None:
+    """The backends of several machines must be installable beside each other, and beside the server."""
+    for package in ("agenttrace_adapters", "agenttrace_server"):
+        assert json.loads(everything.run("python", "-c", _import_all(package)))
 
 
 def test_our_adapters_are_found_where_the_wheel_is_installed(server: Environment) -> None:
@@ -105,11 +112,12 @@ print(json.dumps(sorted({d.name.lower() for d in distributions()})))
 """
 
 
-def _import_all(package: str) -> str:
+def _import_all(package: str, without: tuple[str, ...] = ()) -> str:
     return f"""
 import importlib, json, pkgutil
 import {package}
-names = [m.name for m in pkgutil.walk_packages({package}.__path__, "{package}.") if not m.name.endswith("__main__")]
+names = [m.name for m in pkgutil.walk_packages({package}.__path__, "{package}.")]
+names = [n for n in names if not n.endswith("__main__") and not n.startswith({without!r})]
 for name in names:
     importlib.import_module(name)
 print(json.dumps(names))
