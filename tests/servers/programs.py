@@ -50,7 +50,7 @@ def java() -> str:
     Raises:
         MissingProgramError: there is none.
     """
-    return _on_path("java", "kafka", "sudo apt-get install -y openjdk-17-jre-headless maven")
+    return _on_path("java", "kafka", "sudo apt-get install -y default-jre-headless maven")
 
 
 def kafka_jars() -> Path:
@@ -61,7 +61,7 @@ def kafka_jars() -> Path:
     """
 
     def download(folder: Path) -> None:
-        mvn = _on_path("mvn", "kafka", "sudo apt-get install -y openjdk-17-jre-headless maven")
+        mvn = _on_path("mvn", "kafka", "sudo apt-get install -y default-jre-headless maven")
         (folder / "pom.xml").write_text(_POM)
         _run("kafka", [mvn, "-B", "-q", "dependency:copy-dependencies", f"-DoutputDirectory={folder / 'libs'}"], folder)
 
