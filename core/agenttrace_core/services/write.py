@@ -9,35 +9,25 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from itertools import count
 from typing import TypeVar
-from uuid import UUID, uuid4
 
 import anyio
-import numpy as np
-import pyarrow as pa
 from anyio import to_thread
 from anyio.streams.memory import MemoryObjectReceiveStream
 
 from agenttrace_core.errors import ConflictError, UnavailableError, WatermarkConflictError
-from agenttrace_core.model.segment import Snapshot
 from agenttrace_core.normalise.prices.pricing import PACKAGE_PRICES, Pricing
 from agenttrace_core.ports.catalog import MetadataStore
-from agenttrace_core.ports.index import SpanIndex, View
-from agenttrace_core.ports.live import LiveChunk, LiveState, LiveTable
+from agenttrace_core.ports.index import SpanIndex
+from agenttrace_core.ports.live import LiveTable
 from agenttrace_core.ports.metrics import Meter, NoMeter
 from agenttrace_core.ports.queue import SpanQueue
 from agenttrace_core.ports.storage import ObjectStorage
-from agenttrace_core.query.flips import FLIPPING_COLUMNS, flips_of
-from agenttrace_core.query.settle import SETTLE_COLUMNS, winners
-from agenttrace_core.query.tree import TreeKeys, trace_keys_of_rows
-from agenttrace_core.schema.arrays import UInt64s
-from agenttrace_core.schema.keys import identity_hashes
-from agenttrace_core.schema.traces import SUMMED_COLUMNS, trace_sums
 from agenttrace_core.services.failpoint import Failpoint, no_failpoint
 from agenttrace_core.services.flush import (
     EncodedGroup,
@@ -45,13 +35,13 @@ from agenttrace_core.services.flush import (
     encode_group,
     store_files,
     store_letters,
-    superseded_rows,
 )  # fmt: skip
-from agenttrace_core.services.lineage import RECALL_COLUMNS, Lineage
+from agenttrace_core.services.intake import Intake, Remembered, decoded
+from agenttrace_core.services.lineage import Lineage
 from agenttrace_core.services.live_group import LiveGroup, SealedRows
 from agenttrace_core.services.memory_of_writes import BodyMemory, IdentityFilter
 from agenttrace_core.services.recent import recent_rows
-from agenttrace_core.services.tail import Batch, Tail, check_queue, decode
+from agenttrace_core.services.tail import Batch, Tail, check_queue
 
 _log = logging.getLogger(__name__)
 
@@ -60,10 +50,6 @@ T = TypeVar("T")
 _POLL_S = 0.01
 _RETRY_S = 1.0
 _ATTEMPTS = 5
-
-_SETTLING_COLUMNS = tuple(
-    dict.fromkeys(("trace_id", *SETTLE_COLUMNS, *SUMMED_COLUMNS, *FLIPPING_COLUMNS, *RECALL_COLUMNS))
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,23 +123,15 @@ class WriteService:
         self._pricing = pricing
         self._meter: Meter = meter or NoMeter()
         self._failpoint = failpoint
-        self._epoch = uuid4().hex
-        self._chunk_number = 0
         self._bodies = BodyMemory(self._config.dedupe_bodies)
-        self._seen = IdentityFilter(self._config.dedupe_spans)
-        self._lineage = Lineage(self._config.tree_slots)
-        self._current = LiveGroup()
-        # At most two: one that is being stored, and one that is encoded meanwhile.
-        self._sealed: list[LiveGroup] = []
+        self._remembered = Remembered(IdentityFilter(self._config.dedupe_spans), Lineage(self._config.tree_slots))
         # Held while chunks are added or a flush is committed, so that neither sees half of the other.
         self._changing = anyio.Lock()
         self._has_room = anyio.Event()
         self._draining = False
         self._read_out = False
         self._tail: Tail
-        # By partition, what has been read and is in chunks: a batch that is still being decoded is not.
-        self._admitted: dict[int, int] = {}
-        self._snapshot: Snapshot
+        self._intake: Intake
 
     async def run(self, on_ready: Callable[[], Awaitable[None]] | None = None) -> None:
         """Write until cancelled, or until ``drain`` is called and all that was in the queue is in files.
@@ -168,14 +146,11 @@ class WriteService:
         await self._start()
         if on_ready is not None:
             await on_ready()
-        await recent_rows(self._snapshot, self._storage, self._config.dedupe_reload_spans, self._note_seen)
+        limit = self._config.dedupe_reload_spans
+        await recent_rows(self._intake.snapshot, self._storage, limit, self._remembered.note)
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(self._read_on)
             tasks.start_soon(self._flush_on)
-
-    def _note_seen(self, rows: pa.Table) -> None:
-        self._seen.add(identity_hashes(rows))
-        self._lineage.seen(trace_keys_of_rows(rows))
 
     def drain(self) -> None:
         """Ask ``run`` to write what is in the queue now, and return."""
@@ -184,10 +159,11 @@ class WriteService:
     async def _start(self) -> None:
         known_id, watermarks = await self._catalog.watermarks()
         check_queue(self._queue.queue_id, await self._queue.end_offsets(), known_id, watermarks)
-        self._tail = Tail(self._queue, self._storage, watermarks)
-        self._admitted = dict(watermarks)
+        # In this order: a body that is known must be in the snapshot's files.
         self._bodies.add(await self._catalog.bodies(self._config.dedupe_bodies))
-        self._snapshot = await self._catalog.snapshot()
+        snapshot = await self._catalog.snapshot()
+        self._tail = Tail(self._queue, self._storage, snapshot.watermarks)
+        self._intake = Intake(self._index, snapshot, self._remembered, meter=self._meter)
         await self._publish()
 
     # -- from the queue to the live table ---------------------------------------------------------
@@ -203,107 +179,28 @@ class WriteService:
                     return
                 await anyio.sleep(_POLL_S)
                 continue
-            batch = await to_thread.run_sync(decode, read, self._bodies, self._pricing)
-            hashes = await to_thread.run_sync(identity_hashes, batch.rows)
-            keys = await to_thread.run_sync(TreeKeys.of, batch.rows)
+            fresh = await to_thread.run_sync(decoded, read, self._bodies, self._pricing)
             async with self._changing:
                 await self._follow_catalog()
-                await self._admit(batch, hashes, keys)
-            self._tell(batch, time.monotonic() - started)
+                self._bodies.add(fresh.batch.bodies)
+                await self._intake.admit(fresh)
+                await self._publish()
+            self._tell(fresh.batch, time.monotonic() - started)
             if sum(len(r.body) for r in read.records) < self._config.chunk_bytes // 2 and not self._draining:
                 await anyio.sleep(max(0.0, started + self._config.chunk_interval_s - time.monotonic()))
 
     async def _room(self) -> None:
         """Wait while the live table is full: the queue is where a backlog belongs."""
-        while self._current.raw_bytes >= self._config.flush_bytes:
+        while self._intake.current.raw_bytes >= self._config.flush_bytes:
             await self._has_room.wait()
 
-    async def _admit(self, batch: Batch, hashes: UInt64s, keys: TreeKeys) -> None:
-        group = self._current
-        group.absorb(batch)
-        self._bodies.add(batch.bodies)
-        if len(batch.rows) or len(batch.logs):
-            await self._recall(_traces_of(batch.rows, self._lineage.forgotten(keys)))
-            placed = await to_thread.run_sync(self._lineage.place, batch.rows, keys)
-            self._chunk_number += 1
-            sums = await to_thread.run_sync(trace_sums, placed.rows)
-            name = f"{self._epoch[:8]}-{self._chunk_number}"
-            chunk = LiveChunk(name, batch.ranges, placed.rows, sums, batch.logs, group.take_flips(), placed.contexts)
-            group.add_chunk(chunk)
-            repeated = self._seen.suspects(hashes) | _repeated_within(hashes)
-            self._seen.add(hashes)
-            for project, traces in _traces_of(batch.rows, repeated).items():
-                group.suspects.setdefault(project, set()).update(traces)
-            await self._settle(group, _traces_of(batch.rows, repeated | placed.suspects))
-            if group.flips:
-                flips = pa.concat_tables([chunk.flips, group.take_flips()])
-                group.chunks[name] = replace(group.chunks[name], flips=flips)
-        self._admitted |= {r.partition: r.next for r in batch.ranges}
-        await self._publish()
-
-    async def _settle(self, group: LiveGroup, suspects: Mapping[str, set[str]]) -> None:
-        """Look at the traces of ``group``'s suspects whole: find rows to be replaced or flipped, and mark them."""
-        view = View(self._snapshot, self._state())
-        for project, traces in suspects.items():
-            rows, lost = await self._versions(view, project, traces)
-            sources = np.array(lost["source"].to_pylist(), object)
-            numbers = lost["row"].to_numpy()
-            for source in dict.fromkeys(sources):
-                mine = sources == source
-                owner = self._owner(source)
-                light = lost.filter(pa.array(mine))
-                if owner is not None:
-                    owner.kill(source, numbers[mine], light)
-                else:
-                    group.superseded += superseded_rows(UUID(source), light, numbers[mine])
-            flips = await to_thread.run_sync(flips_of, rows)
-            if len(flips):
-                self._current.flips.append(flips)
-                self._meter.count("flipped_rows_total", len(flips))
-            await to_thread.run_sync(partial(self._lineage.recall, project, traces, rows, lost, forgotten=False))
-
-    async def _recall(self, forgotten: Mapping[str, set[str]]) -> None:
-        """Read back traces that were begun too long ago, or by a writer before us."""
-        view = View(self._snapshot, self._state())
-        for project, traces in forgotten.items():
-            rows, lost = await self._versions(view, project, traces)
-            await to_thread.run_sync(partial(self._lineage.recall, project, traces, rows, lost, forgotten=True))
-            self._meter.count("recalled_traces_total", len(traces))
-
-    async def _versions(self, view: View, project: str, traces: set[str]) -> tuple[pa.Table, pa.Table]:
-        """Return the rows of some traces that count, and those that do not, as they are by now."""
-        rows = await self._index.versions(view, project, sorted(traces), columns=_SETTLING_COLUMNS)
-        wins = await to_thread.run_sync(winners, rows)
-        return rows.filter(pa.array(wins)), rows.filter(pa.array(~wins))
-
-    def _owner(self, chunk_id: str) -> LiveGroup | None:
-        return next((g for g in (*self._sealed, self._current) if chunk_id in g.chunks), None)
-
     async def _follow_catalog(self) -> None:
-        """If somebody else has committed (compaction), find again which rows of its files are superseded."""
-        if await self._catalog.version() == self._snapshot.version:
-            return
-        self._snapshot = await self._catalog.snapshot()
-        for group in (*self._sealed, self._current):
-            if group.suspects:
-                group.superseded.clear()
-                await self._settle(group, group.suspects)
-
-    def _state(self) -> LiveState:
-        groups = [*self._sealed, self._current]
-        return LiveState(
-            epoch=self._epoch,
-            tail=dict(self._admitted),
-            chunks=tuple(chunk for g in groups for chunk in g.chunks.values()),
-            dead={chunk: tuple(sorted(rows)) for g in groups for chunk, rows in g.dead.items()},
-            superseded=tuple(s for g in groups for s in g.superseded),
-        )
+        """If somebody else has committed, go on with what there is now."""
+        if await self._catalog.version() != self._intake.snapshot.version:
+            await self._intake.adopt(await self._catalog.snapshot())
 
     async def _publish(self) -> None:
-        published = await self._live.publish(self._state())
-        mapped = {chunk.id: chunk for chunk in published.chunks}
-        for group in (*self._sealed, self._current):
-            group.replace_chunks(mapped)
+        self._intake.replace_chunks(await self._live.publish(self._intake.state()))
 
     # -- from the live table to files -------------------------------------------------------------
 
@@ -312,7 +209,7 @@ class WriteService:
         send, receive = anyio.create_memory_object_stream[_Flush](0)
         async with receive, anyio.create_task_group() as tasks, send:
             tasks.start_soon(self._commit_on, receive)
-            while not (self._read_out and not self._current.ranges):
+            while not (self._read_out and not self._intake.current.ranges):
                 if self._is_ripe():
                     await send.send(await self._seal())
                 else:
@@ -323,7 +220,7 @@ class WriteService:
             await self._finish(flush)
 
     def _is_ripe(self) -> bool:
-        group = self._current
+        group = self._intake.current
         if not group.ranges:
             return False
         age = time.monotonic() - group.born
@@ -332,11 +229,7 @@ class WriteService:
     async def _seal(self) -> _Flush:
         started = time.monotonic()
         async with self._changing:
-            group, self._current = self._current, LiveGroup()
-            self._sealed.append(group)
-            rows = group.seal()
-            if len(rows.rows) == 0 and len(rows.flips):
-                self._current.flips.append(rows.flips)  # a group whose rows have all died makes no file
+            group, rows = self._intake.seal()
         self._has_room.set()
         self._has_room = anyio.Event()
         encoded = await to_thread.run_sync(encode_group, self._queue.queue_id, group, rows)
@@ -389,10 +282,9 @@ class WriteService:
                         raise
                     # A file with a superseded row was compacted away between our look and our commit.
                     _log.info("the catalog moved on; looking again", extra={"error": str(conflict)})
-                    self._snapshot = replace(self._snapshot, version=-1)
+                    await self._intake.adopt(await self._catalog.snapshot())
                     continue
-                self._snapshot = await self._catalog.snapshot()
-                self._sealed.remove(group)
+                await self._intake.committed(group, await self._catalog.snapshot())
                 await self._publish()
                 return
 
@@ -413,23 +305,3 @@ class WriteService:
         self._meter.count("repeated_requests_total", batch.repeated)
         self._meter.count("dead_letters_total", len(batch.letters))
         self._meter.observe("chunk_seconds", seconds)
-
-
-def _repeated_within(hashes: UInt64s) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
-    """Mark the hashes that occur more than once."""
-    order = np.argsort(hashes)
-    same = hashes[order][1:] == hashes[order][:-1]
-    repeated = np.zeros(len(hashes), np.bool_)
-    repeated[order[1:][same]] = True
-    repeated[order[:-1][same]] = True
-    return repeated
-
-
-def _traces_of(rows: pa.Table, which: np.ndarray[tuple[int], np.dtype[np.bool_]]) -> dict[str, set[str]]:
-    found: dict[str, set[str]] = {}
-    if not which.any():
-        return found
-    some = rows.select(["project", "trace_id"]).filter(pa.array(which))
-    for project, trace in zip(some["project"].to_pylist(), some["trace_id"].to_pylist(), strict=True):
-        found.setdefault(project, set()).add(trace)
-    return found
