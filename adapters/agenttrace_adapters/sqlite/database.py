@@ -8,9 +8,12 @@ import time
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TypeVar
 
-from agenttrace_adapters.sql import FORMAT, Migration, migrations
+from agenttrace_adapters.sql import FORMAT, Many, Migration, Now, Rows, Statement, Steps, migrations
 from agenttrace_core.errors import ConfigurationError, CorruptionError, UnavailableError
+
+T = TypeVar("T")
 
 MEMORY = ":memory:"
 
@@ -79,6 +82,26 @@ def _apply(connection: sqlite3.Connection, migration: Migration, now_ns: int) ->
     for statement in migration.statements:
         connection.execute(statement)
     connection.execute("INSERT INTO migrations VALUES (?, ?, ?)", (migration.number, migration.name, now_ns))
+
+
+def run(connection: sqlite3.Connection, steps: Steps[T], clock: Callable[[], int]) -> T:
+    """Execute the statements of ``steps`` one after the other, and return what they end in."""
+    try:
+        statement = next(steps)
+        while True:
+            statement = steps.send(_execute(connection, statement, clock))
+    except StopIteration as end:
+        result: T = end.value
+        return result
+
+
+def _execute(connection: sqlite3.Connection, statement: Statement, clock: Callable[[], int]) -> Rows:
+    if isinstance(statement, Now):
+        return [(clock(),)]
+    if isinstance(statement, Many):
+        connection.executemany(statement.sql, statement.each)
+        return []
+    return connection.execute(statement.sql, statement.values).fetchall()
 
 
 @contextmanager

@@ -7,9 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from agenttrace_adapters.sql import FORMAT
+from agenttrace_adapters.sql import FORMAT, LetterBounds
 from agenttrace_adapters.sqlite import SqliteCatalog
-from agenttrace_adapters.sqlite.letters import LetterBounds
 from agenttrace_contracts.base import opened
 from agenttrace_contracts.metadata_values import QUEUE, a_file, a_letter, keys_of, replaced_rows, told
 from agenttrace_core.errors import ConfigurationError, NotFoundError, UnavailableError
