@@ -10,8 +10,8 @@ VARINT: Final = 0
 FIXED64: Final = 1
 DELIMITED: Final = 2
 FIXED32: Final = 5
-_START_GROUP: Final = 3
-_END_GROUP: Final = 4
+START_GROUP: Final = 3
+END_GROUP: Final = 4
 
 Bytes: TypeAlias = bytes | memoryview
 
@@ -111,9 +111,9 @@ def fields(data: Bytes) -> list[tuple[int, Any]]:  # noqa: C901 - a call a field
 
 
 def _group_step(wire_type: int, depth: int) -> int:
-    if wire_type == _START_GROUP:
+    if wire_type == START_GROUP:
         return 1
-    if wire_type == _END_GROUP and depth:
+    if wire_type == END_GROUP and depth:
         return -1
     raise MalformedError(f"wire type {wire_type} begins no field")
 
