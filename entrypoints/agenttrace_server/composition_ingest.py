@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from functools import partial
 
+from agenttrace_core.ports.queue import SpanQueue
+from agenttrace_core.ports.storage import ObjectStorage
 from agenttrace_core.services.admission import Admission, IngestLimits, backlog_bytes
+from agenttrace_core.services.appender import Appender
 from agenttrace_core.services.ingest import IngestService
 from agenttrace_core.services.refusals import Refusals
 from agenttrace_server.auth import Authenticator
@@ -13,22 +16,33 @@ from agenttrace_server.ingestion.config import DoorConfig
 from agenttrace_server.ingestion.metrics import DoorMetrics
 from agenttrace_server.settings import Settings
 
+_HEAD_BYTES = 16 << 10
+"""What a record of refused input says before the input."""
+
 
 async def ingest_service(settings: Settings, opened: Opened) -> tuple[IngestService, DoorMetrics]:
     """Return the service that takes requests, and the figures that it keeps."""
     limits = ingest_limits(settings)
     catalog, queue = await opened.catalog(), await opened.queue()
-    admission = Admission(limits, await opened.limiter())
+    sees_backlog = queue.capabilities.byte_offsets
+    admission = Admission(limits, await opened.limiter(), bounds_backlog=sees_backlog)
     metrics = DoorMetrics(admission)
+    appender = Appender(queue, await _storage_for_long_bodies(settings, opened, queue))
     service = IngestService(
-        queue,
+        appender,
         await catalog.secret(RECEIPT_SECRET),
         admission=admission,
-        refusals=Refusals(queue, limits),
+        refusals=Refusals(appender, limits),
         metrics=metrics,
-        backlog=partial(backlog_bytes, queue, catalog) if queue.capabilities.byte_offsets else None,
+        backlog=partial(backlog_bytes, queue, catalog) if sees_backlog else None,
     )
     return service, metrics
+
+
+async def _storage_for_long_bodies(settings: Settings, opened: Opened, queue: SpanQueue) -> ObjectStorage | None:
+    """Return where bodies go that the queue does not take; None, and no client in memory, where it takes all."""
+    longest = settings.ingest.max_decompressed_bytes + _HEAD_BYTES
+    return None if queue.capabilities.max_record_bytes >= longest else await opened.storage()
 
 
 def authenticator(settings: Settings, bind_host: str) -> Authenticator:

@@ -20,6 +20,7 @@ from agenttrace_adapters.locallog import LocalLogQueue
 from agenttrace_adapters.sqlite import SqliteCatalog
 from agenttrace_core.services.admission import Admission, IngestLimits
 from agenttrace_core.services.analytics import AnalyticsService
+from agenttrace_core.services.appender import Appender
 from agenttrace_core.services.arrivals import ArrivalService
 from agenttrace_core.services.ask import AskService
 from agenttrace_core.services.complete import CompletionService
@@ -110,9 +111,9 @@ async def open_api(folder: Path, write: WriteConfig | None = LATER, limits: Quer
             await stack.enter_async_context(_running(writer.run()))
         receipts, cursors = await catalog.secret("receipts"), await catalog.secret("cursors")
         bounds = IngestLimits()
-        admission = Admission(bounds)
+        admission, appender = Admission(bounds), Appender(queue)
         ingest = IngestService(
-            queue, receipts, admission=admission, refusals=Refusals(queue, bounds), metrics=DoorMetrics(admission)
+            appender, receipts, admission=admission, refusals=Refusals(appender, bounds), metrics=DoorMetrics(admission)
         )
         await stack.enter_async_context(_running(ingest.run()))
         parts: dict[str, bool] = {"write": True}

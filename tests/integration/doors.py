@@ -16,6 +16,7 @@ from agenttrace_adapters.memory import MemoryQueue
 from agenttrace_core.model.receipt import Receipt
 from agenttrace_core.ports.queue import Headers, Position, Record, Signal
 from agenttrace_core.services.admission import Admission, IngestLimits
+from agenttrace_core.services.appender import Appender
 from agenttrace_core.services.ingest import IngestService
 from agenttrace_core.services.refusals import Refusals, RefusedInput
 from agenttrace_server.auth import Authenticator
@@ -138,11 +139,12 @@ async def open_door(
     async def constant_backlog() -> int:
         return backlog or 0
 
+    appender = Appender(queue)
     service = IngestService(
-        queue,
+        appender,
         _RECEIPT_KEY,
         admission=admission,
-        refusals=Refusals(queue, limits),
+        refusals=Refusals(appender, limits),
         metrics=metrics,
         backlog=None if backlog is None else constant_backlog,
     )

@@ -34,7 +34,7 @@ async def test_a_request_is_appended_as_received_and_its_receipt_says_where(door
     assert record.body == body
     assert record.headers.project == "default"
     receipt = door.receipt(response.headers["agenttrace-receipt"])
-    assert (receipt.first, receipt.next) == (record.position.offset, record.position.next_offset)
+    assert receipt.ends == {0: record.position.next_offset}
     assert (receipt.accepted, receipt.rejected) == (2, 0)
 
 
@@ -140,7 +140,7 @@ async def test_when_every_span_is_bad_nothing_is_stored_and_the_receipt_says_so(
     assert response.status_code == 200
     assert await door.records() == []
     receipt = door.receipt(response.headers["agenttrace-receipt"])
-    assert (receipt.accepted, receipt.rejected, receipt.first, receipt.next) == (0, 1, 0, 0)
+    assert (receipt.accepted, receipt.rejected, receipt.ends) == (0, 1, {})
 
 
 @pytest.mark.parametrize("body", [b"", request()])

@@ -10,11 +10,13 @@ import base64
 import hashlib
 import hmac
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from agenttrace_core.errors import NotFoundError
 
-_VERSION = 1
+_VERSION = 2
 _MAC_BYTES = 16
 
 
@@ -22,25 +24,27 @@ _MAC_BYTES = 16
 class Receipt:
     """What one acknowledged request put where.
 
-    ``first`` and ``next`` are offsets in ``partition``; both are 0, and ``accepted`` is 0, where
-    nothing was stored. ``received_ns`` is nanoseconds since the epoch.
+    ``ends`` has, by partition, the ``next_offset`` of the last of its records there; it is empty, and
+    ``accepted`` is 0, where nothing was stored. ``received_ns`` is nanoseconds since the epoch.
     """
 
     project: str
     signal: str
-    partition: int
-    first: int
-    next: int
+    ends: Mapping[int, int]
     accepted: int
     rejected: int
     received_ns: int
     reason: str = ""
 
+    def is_below(self, offsets: Mapping[int, int]) -> bool:
+        """Say whether all of it lies below ``offsets``, by partition."""
+        return all(end <= offsets.get(partition, 0) for partition, end in self.ends.items())
+
     def sign(self, key: bytes) -> str:
         """Return the receipt's id, URL-safe, which only a holder of ``key`` can make."""
         body = json.dumps(
             [
-                _VERSION, self.project, self.signal, self.partition, self.first, self.next,
+                _VERSION, self.project, self.signal, sorted(self.ends.items()),
                 self.accepted, self.rejected, self.received_ns, self.reason[:200],
             ],
             separators=(",", ":"),
@@ -60,15 +64,22 @@ class Receipt:
             mac, body = raw[:_MAC_BYTES], raw[_MAC_BYTES:]
             if not hmac.compare_digest(mac, _mac(key, body)):
                 raise ValueError("signature")
-            version, *fields = json.loads(body)
-            if version != _VERSION:
-                raise ValueError("version")
-            receipt = cls(*fields)
+            receipt = cls._read(*json.loads(body))
         except (ValueError, TypeError) as error:
             raise NotFoundError("no such receipt in this project") from error
         if receipt.project != project:
             raise NotFoundError("no such receipt in this project")
         return receipt
+
+    @classmethod
+    def _read(cls, version: int, project: str, signal: str, *fields: Any) -> Receipt:
+        if version == 1:  # of the releases that put a request into one record
+            partition, _, end, *counts = fields
+            return cls(project, signal, {partition: end} if counts[0] else {}, *counts)
+        if version != _VERSION:
+            raise ValueError("version")
+        ends, *counts = fields
+        return cls(project, signal, {int(partition): int(end) for partition, end in ends}, *counts)
 
 
 def _mac(key: bytes, body: bytes) -> bytes:

@@ -53,10 +53,14 @@ class Admission:
     Args:
         limits: the bounds.
         limiter: keeps the rate of each project, where ``limits`` sets one.
+        bounds_backlog: whether the backlog can be seen. Where it cannot, it is the queue's to bound.
     """
 
-    def __init__(self, limits: IngestLimits, limiter: RateLimiter | None = None) -> None:
+    def __init__(
+        self, limits: IngestLimits, limiter: RateLimiter | None = None, *, bounds_backlog: bool = True
+    ) -> None:
         self._limits = limits
+        self._bounds_backlog = bounds_backlog
         self._limiter = limiter if limits.project_bytes_per_s else None
         self._in_flight = 0
         self._backlog = 0
@@ -125,7 +129,8 @@ class Admission:
 
     def stored(self, size: int) -> None:
         """Count bytes that were appended since the backlog was last seen."""
-        self._backlog += size
+        if self._bounds_backlog:
+            self._backlog += size
 
     def seen_backlog(self, size: int) -> None:
         """Say what the backlog is, as read from the queue and the catalog."""

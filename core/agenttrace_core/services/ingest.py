@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from abc import abstractmethod
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Protocol
@@ -15,13 +15,13 @@ import anyio.to_thread
 from agenttrace_core.errors import AgentTraceError, InvalidInputError
 from agenttrace_core.model.principal import Principal
 from agenttrace_core.model.receipt import Receipt
-from agenttrace_core.ports.queue import Headers, Position, Signal, SpanQueue
+from agenttrace_core.ports.queue import Headers, Signal
 from agenttrace_core.services.admission import Admission
+from agenttrace_core.services.appender import Appender, ends_of
 from agenttrace_core.services.checks import Checked, check
 from agenttrace_core.services.refusals import Refusals, RefusedInput
 from agenttrace_core.wire.status import Encoding
 
-_NOWHERE = Position(0, 0, 0)
 _POLL_S = 0.25
 # Checking holds the event loop: about 1.5 ms a megabyte of protobuf, thirty times that of JSON.
 _INLINE_BYTES = {Encoding.PROTOBUF: 4 << 20, Encoding.JSON: 64 << 10}
@@ -75,7 +75,7 @@ class IngestService:
     ``run`` must be running beside them: it looks after the backlog, and keeps what is refused.
 
     Args:
-        queue: where requests go.
+        appender: where requests go.
         receipt_key: the deployment's secret, with which receipts are signed.
         admission: the bounds, shared with the doors that read bodies.
         refusals: what keeps refused input.
@@ -87,7 +87,7 @@ class IngestService:
 
     def __init__(
         self,
-        queue: SpanQueue,
+        appender: Appender,
         receipt_key: bytes,
         *,
         admission: Admission,
@@ -97,7 +97,7 @@ class IngestService:
         clock_ns: Callable[[], int] = time.time_ns,
     ) -> None:
         self.admission = admission
-        self._queue = queue
+        self._appender = appender
         self._receipt_key = receipt_key
         self._refusals = refusals
         self._metrics = metrics
@@ -116,7 +116,7 @@ class IngestService:
         Raises:
             InvalidInputError: the body cannot be read at all; nothing was stored.
             OverloadedError: there is no room now; nothing was stored.
-            UnavailableError: the queue could not make it durable.
+            UnavailableError: it could not be made durable, or not all of it. The same request may be sent again.
         """
         return await self._take(principal.project, Signal.TRACES, body, encoding, left_out)
 
@@ -149,7 +149,7 @@ class IngestService:
             with self.admission.holding(len(body)):
                 await self.admission.admit(project, len(body))
                 checked = await self._check(signal, body, encoding)
-                position = await self._append(project, signal, received_ns, checked)
+                ends = await self._append(project, signal, received_ns, checked)
         except AgentTraceError as error:
             self._metrics.refused(signal, error.kind, 0)
             if type(error) is InvalidInputError:
@@ -165,8 +165,7 @@ class IngestService:
             )  # fmt: skip
         rejected, reason = checked.rejected + left_out.spans, checked.reason or left_out.reason
         receipt = Receipt(
-            project, signal, position.partition, position.offset, position.next_offset,
-            checked.accepted, rejected, received_ns, reason,
+            project, signal, ends, checked.accepted, rejected, received_ns, reason,
         )  # fmt: skip
         return Ingested(receipt.sign(self._receipt_key), checked.accepted, rejected, reason)
 
@@ -176,15 +175,15 @@ class IngestService:
         async with self._checking:
             return await anyio.to_thread.run_sync(check, signal, body, encoding)
 
-    async def _append(self, project: str, signal: Signal, received_ns: int, checked: Checked) -> Position:
+    async def _append(self, project: str, signal: Signal, received_ns: int, checked: Checked) -> Mapping[int, int]:
         if not checked.accepted:
-            return _NOWHERE
+            return {}
         began = time.perf_counter()
-        position = await self._queue.append(Headers(project, signal, received_ns), checked.body)
+        positions = await self._appender.append(Headers(project, signal, received_ns), checked.body)
         size = len(checked.body)
         self.admission.stored(size)
         self._metrics.stored(signal, checked.accepted, size, time.perf_counter() - began)
-        return position
+        return ends_of(positions)
 
     def _keep(self, refused: RefusedInput) -> None:
         if not self._refusals.add(refused):

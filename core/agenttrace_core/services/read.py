@@ -226,8 +226,8 @@ class ReadService:
         seen = await self._views.look()
         return ReceiptState(
             receipt,
-            readable=receipt.next <= seen.readable.get(receipt.partition, 0),
-            in_files=receipt.next <= seen.view.snapshot.watermarks.get(receipt.partition, 0),
+            readable=receipt.is_below(seen.readable),
+            in_files=receipt.is_below(seen.view.snapshot.watermarks),
         )
 
     async def _export_page(self, view: View, project: str, trace_ids: list[str]) -> AsyncIterator[bytes]:

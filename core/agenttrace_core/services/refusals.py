@@ -16,8 +16,9 @@ from dataclasses import dataclass
 import anyio
 
 from agenttrace_core.errors import AgentTraceError, InvalidInputError
-from agenttrace_core.ports.queue import Headers, Signal, SpanQueue
+from agenttrace_core.ports.queue import Headers, Signal
 from agenttrace_core.services.admission import IngestLimits
+from agenttrace_core.services.appender import Appender
 from agenttrace_core.wire.status import Encoding
 
 _WAITING_RECORDS = 256
@@ -73,12 +74,12 @@ class Refusals:
     """Appends refusals behind the doors' back. ``run`` must be running for anything to be kept.
 
     Args:
-        queue: where they go.
+        appender: where they go.
         limits: what may be kept of each project.
     """
 
-    def __init__(self, queue: SpanQueue, limits: IngestLimits) -> None:
-        self._queue = queue
+    def __init__(self, appender: Appender, limits: IngestLimits) -> None:
+        self._appender = appender
         self._limits = limits
         self._waiting_bytes = 0
         self._buckets: OrderedDict[str, tuple[float, float]] = OrderedDict()
@@ -116,7 +117,7 @@ class Refusals:
         try:
             # A failure is not told: what is refused has no claim to be kept at any price.
             with suppress(AgentTraceError):
-                await self._queue.append(*refusal.to_record())
+                await self._appender.append(*refusal.to_record())
         finally:
             self._waiting_bytes -= len(refusal.body) + _HEAD_COST
 

@@ -10,6 +10,7 @@ from agenttrace_adapters.memory import MemoryLimiter, MemoryQueue
 from agenttrace_core.errors import OverloadedError, UnavailableError
 from agenttrace_core.ports.queue import Headers, Position, Signal
 from agenttrace_core.services.admission import Admission, IngestLimits
+from agenttrace_core.services.appender import Appender
 from agenttrace_core.services.refusals import Refusals, RefusedInput
 from agenttrace_core.wire.status import Encoding
 
@@ -77,7 +78,7 @@ async def test_refusals_are_appended_in_order_and_none_is_lost_at_the_end() -> N
     """What was told to be refused must be found afterwards, also if the process ends at once."""
     queue = MemoryQueue.from_url("memory:")
     await queue.open()
-    refusals = Refusals(queue, IngestLimits())
+    refusals = Refusals(Appender(queue), IngestLimits())
     assert all(refusals.add(_refusal(number)) for number in range(20))
     refusals.close()
     assert not refusals.add(_refusal(21)), "nothing is taken after the end"
@@ -88,7 +89,9 @@ async def test_refusals_are_appended_in_order_and_none_is_lost_at_the_end() -> N
 
 async def test_each_projects_rubbish_is_bounded_by_itself() -> None:
     """One broken sender must neither fill the disk nor silence the others' refusals."""
-    refusals = Refusals(MemoryQueue.from_url("memory:"), IngestLimits(refused_burst_bytes=5000, refused_bytes_per_s=0))
+    refusals = Refusals(
+        Appender(MemoryQueue.from_url("memory:")), IngestLimits(refused_burst_bytes=5000, refused_bytes_per_s=0)
+    )
     kept = sum(refusals.add(_refusal(number, size=1000)) for number in range(100))
     assert kept == 3
     assert refusals.add(_refusal(0, project="other"))
@@ -103,7 +106,7 @@ async def test_what_waits_is_bounded_while_the_queue_hangs() -> None:
             raise AssertionError("never")
 
     limits = IngestLimits(refused_burst_bytes=1 << 40)
-    refusals = Refusals(Hanging.from_url("memory:"), limits)
+    refusals = Refusals(Appender(Hanging.from_url("memory:")), limits)
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(refusals.run)
         await anyio.lowlevel.checkpoint()
@@ -126,7 +129,7 @@ async def test_a_queue_that_is_away_costs_refusals_and_nothing_else() -> None:
 
     queue = Flaky.from_url("memory:")
     await queue.open()
-    refusals = Refusals(queue, IngestLimits())
+    refusals = Refusals(Appender(queue), IngestLimits())
     for number in range(3):
         refusals.add(_refusal(number))
     refusals.close()

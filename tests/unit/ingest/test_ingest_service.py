@@ -12,6 +12,7 @@ from agenttrace_core.model.principal import Principal
 from agenttrace_core.model.receipt import Receipt
 from agenttrace_core.ports.queue import Signal
 from agenttrace_core.services.admission import Admission, IngestLimits, backlog_bytes
+from agenttrace_core.services.appender import Appender
 from agenttrace_core.services.ingest import IngestMetrics, IngestService
 from agenttrace_core.services.refusals import Refusals
 from agenttrace_core.wire.status import Encoding
@@ -48,12 +49,12 @@ class _Watermarks:
 async def _service(metrics: _Counted | None = None) -> tuple[IngestService, MemoryQueue]:
     queue = MemoryQueue.from_url("memory:")
     await queue.open()
-    limits = IngestLimits()
+    limits, appender = IngestLimits(), Appender(queue)
     service = IngestService(
-        queue,
+        appender,
         _KEY,
         admission=Admission(limits),
-        refusals=Refusals(queue, limits),
+        refusals=Refusals(appender, limits),
         metrics=metrics or _Counted(),
         clock_ns=lambda: 42,
     )
@@ -66,7 +67,7 @@ async def test_a_receipt_names_what_was_stored_and_opens_in_its_project_only() -
     ingested = await service.traces(_SHOP, request(span(1), span(2)))
     [record] = await queue.read(0, 0, max_bytes=1 << 20)
     receipt = Receipt.open(ingested.receipt_id, _KEY, "shop")
-    assert (receipt.partition, receipt.first, receipt.next) == (0, record.position.offset, record.position.next_offset)
+    assert receipt.ends == {0: record.position.next_offset}
     assert (receipt.signal, receipt.accepted, receipt.received_ns) == ("traces", 2, 42)
     assert (record.headers.project, record.headers.received_ns) == ("shop", 42)
 
