@@ -6,7 +6,7 @@ Rooms, in the order in which a span walks through them:
 - ``wire``       OTLP protobuf and JSON into columns, and back
 - ``schema``     Arrow schemas of the files that are kept
 - ``normalise``  rules as data, and the engine that applies them
-- ``ports``      what an adapter must do: queue, storage, catalog, index, live table, limiter
+- ``ports``      what an adapter must do: queue, storage, catalog, index, live table, limiter, cache, events
 - ``query``      what can be asked
 - ``services``   ingest, write, read, compact: what the entrypoints run, over ports alone
 

@@ -18,8 +18,10 @@ _EXTRA_OF_MODULE = {
 }  # fmt: skip
 
 
-def make_adapter(port: str, url: str) -> Adapter:
+def make_adapter(port: str, url: str, *, key: str = "") -> Adapter:
     """Make the adapter that ``url``'s scheme names for ``port`` (``queue``, ``storage``, …).
+
+    ``key`` is the setting that holds the URL, where it is not called as the port is.
 
     Raises:
         ConfigurationError: the scheme is unknown; the message lists the known ones.
@@ -29,7 +31,7 @@ def make_adapter(port: str, url: str) -> Adapter:
     found = _entry_points(port)
     if not colon or scheme not in found:
         known = ", ".join(f"{name}:" for name in sorted(found))
-        raise ConfigurationError(f"{port} = {without_password(url)!r}: no adapter for it; known are {known}")
+        raise ConfigurationError(f"{key or port} = {without_password(url)!r}: no adapter for it; known are {known}")
     return _load(port, found[scheme]).from_url(url)
 
 

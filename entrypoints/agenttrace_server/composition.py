@@ -12,13 +12,15 @@ from typing import TypeVar, cast
 from agenttrace_adapters.filesystem import FilesystemLiveTable
 from agenttrace_core.errors import ConfigurationError
 from agenttrace_core.ports.adapter import Adapter
+from agenttrace_core.ports.cache import Cache
 from agenttrace_core.ports.catalog import MetadataStore
+from agenttrace_core.ports.events import EventBus
 from agenttrace_core.ports.index import SpanIndex
 from agenttrace_core.ports.limiter import RateLimiter
 from agenttrace_core.ports.live import LiveTable
 from agenttrace_core.ports.queue import SpanQueue
 from agenttrace_core.ports.storage import ObjectStorage
-from agenttrace_core.registry import make_adapter
+from agenttrace_core.registry import make_adapter, schemes
 from agenttrace_server.composition_injector import containers, providers
 from agenttrace_server.live_folder import live_folder
 from agenttrace_server.settings import Settings
@@ -32,6 +34,14 @@ CURSOR_SECRET = "cursors"  # noqa: S105 - as above
 A = TypeVar("A", bound=Adapter)
 
 
+def url_of_events(settings: Settings) -> str:
+    """Return what carries events: the cache where it is shared, or else the catalog where that can do it too."""
+    catalog = settings.metadata.partition(":")[0]
+    if settings.cache.startswith("memory:") and catalog in schemes("events"):
+        return settings.metadata
+    return settings.cache
+
+
 class Adapters(containers.DeclarativeContainer):
     """The adapters that the settings choose, one of each in a process."""
 
@@ -40,7 +50,10 @@ class Adapters(containers.DeclarativeContainer):
     storage = providers.Singleton(make_adapter, "storage", settings.provided.storage)
     catalog = providers.Singleton(make_adapter, "metadata", settings.provided.metadata)
     index = providers.Singleton(make_adapter, "index", settings.provided.index)
-    limiter = providers.Singleton(make_adapter, "cache", settings.provided.cache)
+    limiter = providers.Singleton(make_adapter, "limiter", settings.provided.cache, key="cache")
+    cache = providers.Singleton(make_adapter, "cache", settings.provided.cache)
+    url_of_events = providers.Callable(url_of_events, settings)
+    events = providers.Singleton(make_adapter, "events", url_of_events, key="cache")
     folder_of_live = providers.Factory(
         live_folder, settings.provided.data, needed_bytes=settings.provided.write.live_bytes
     )
@@ -88,6 +101,14 @@ class Opened:
     async def limiter(self) -> RateLimiter:
         """The rate limiter."""
         return await self._open(cast("RateLimiter", self._adapters.limiter()))
+
+    async def cache(self) -> Cache:
+        """The cache of hot look-ups."""
+        return await self._open(cast("Cache", self._adapters.cache()))
+
+    async def events(self) -> EventBus:
+        """The event bus."""
+        return await self._open(cast("EventBus", self._adapters.events()))
 
     async def live(self) -> LiveTable:
         """The live table that the processes of this machine share."""

@@ -192,7 +192,7 @@ class Settings(_Section):
     storage: str = Field(default="", description="object storage: file:PATH")
     metadata: str = Field(default="", description="catalog: sqlite:PATH")
     index: str = Field(default="duckdb:", description="span index: duckdb:")
-    cache: str = Field(default="memory:", description="rate limiter and cache: memory:")
+    cache: str = Field(default="memory:", description="rate limits, cache and event bus: memory:")
     allowed_hosts: tuple[str, ...] = Field(
         default=(),
         description="names under which callers may reach the ports, besides loopback and the addresses bound",

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from agenttrace_adapters.memory.urls import check_memory_url
 from agenttrace_core.ports.limiter import RateLimiter
+from agenttrace_core.ports.sharing import SharingCapabilities
 
 _MAX_BUCKETS = 10_000
 _ROUNDING = 1e-9
@@ -42,6 +43,11 @@ class MemoryLimiter(RateLimiter):
         """
         check_memory_url("cache", url)
         return cls()
+
+    @property
+    def capabilities(self) -> SharingCapabilities:
+        """This process alone."""
+        return SharingCapabilities(shared=False)
 
     async def open(self) -> None:
         """Nothing to acquire."""
