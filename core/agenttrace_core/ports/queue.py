@@ -81,7 +81,7 @@ class SpanQueue(Adapter, Protocol):
     @property
     @abstractmethod
     def capabilities(self) -> QueueCapabilities:
-        """Constant over the adapter's life."""
+        """Constant once open; what the backend decides, such as the longest record, is a guess before."""
 
     @property
     @abstractmethod

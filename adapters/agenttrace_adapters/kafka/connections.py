@@ -1,0 +1,122 @@
+"""Connections to brokers. A broker answers what comes on one connection in turn, so each purpose has its own."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from collections.abc import Collection
+from typing import Any
+
+from aiokafka.conn import AIOKafkaConnection, create_conn
+from aiokafka.errors import (
+    AuthenticationFailedError,
+    IncompatibleBrokerVersion,
+    KafkaError,
+    SaslAuthenticationFailed,
+    UnsupportedSaslMechanismError,
+)
+from aiokafka.protocol.api import Request
+
+from agenttrace_adapters.kafka.options import Address, KafkaOptions
+from agenttrace_adapters.kafka.protocol import NoContactError
+from agenttrace_core.errors import ConfigurationError
+
+ADMIN = "admin"
+"""The lane of what takes its time: a topic that is made."""
+_CLIENT = "agenttrace"
+_ANSWER_MS = 5_000
+_ADMIN_MS = 30_000
+_IDLE_MS = 540_000  # brokers close what was idle for ten minutes
+_REFUSALS = (AuthenticationFailedError, SaslAuthenticationFailed, UnsupportedSaslMechanismError)
+
+
+class Connections:
+    """Makes a connection where none is, and forgets one that broke. ``lane`` names the purpose."""
+
+    def __init__(self, options: KafkaOptions) -> None:
+        self._options = options
+        self._ssl: ssl.SSLContext | None = None
+        self._open: dict[tuple[Address, str], AIOKafkaConnection] = {}
+        self._locks: dict[tuple[Address, str], asyncio.Lock] = {}
+
+    def open(self) -> None:
+        """Read what TLS needs.
+
+        Raises:
+            ConfigurationError: a file is missing, or is no certificate or key.
+        """
+        self._ssl = self._options.ssl_context()
+
+    async def ask(self, address: Address, lane: str, request: Request[Any]) -> Any:
+        """Send a request and return the answer. If the caller gives up waiting, the connection is closed.
+
+        Raises:
+            NoContactError: no answer came.
+            ConfigurationError: the broker does not let us in, or is too old.
+        """
+        connection = await self._get(address, lane)
+        try:
+            return await connection.send(request)
+        except IncompatibleBrokerVersion as error:
+            raise ConfigurationError(f"the broker at {address} is too old: Kafka 2.8 or later is needed") from error
+        except NotImplementedError as error:
+            raise ConfigurationError(f"the broker at {address} speaks no version of a request: {error}") from error
+        except (OSError, KafkaError) as error:
+            self.drop(address, lane)
+            raise NoContactError(f"the broker at {address} does not answer: {_words(error)}") from error
+        except BaseException:  # an answer that comes later must not be taken for that of the next request
+            self.drop(address, lane)
+            raise
+
+    def drop(self, address: Address, lane: str) -> None:
+        """Close a connection; whoever waits on it is told so."""
+        if (connection := self._open.pop((address, lane), None)) is not None:
+            connection.close()
+
+    def keep_only(self, addresses: Collection[Address]) -> None:
+        """Close connections to brokers that are no more."""
+        for address, lane in list(self._open):
+            if address not in addresses:
+                self.drop(address, lane)
+
+    async def aclose(self) -> None:
+        """Close them all."""
+        closing = [c.close() for c in self._open.values()]
+        self._open.clear()
+        for closed in closing:
+            if closed is not None:
+                await closed
+
+    async def _get(self, address: Address, lane: str) -> AIOKafkaConnection:
+        key = (address, lane)
+        async with self._locks.setdefault(key, asyncio.Lock()):
+            connection = self._open.get(key)
+            if connection is None or not connection.connected():
+                connection = self._open[key] = await self._connect(address, lane)
+            return connection
+
+    async def _connect(self, address: Address, lane: str) -> AIOKafkaConnection:
+        options = self._options
+        try:
+            return await create_conn(
+                address.host,
+                address.port,
+                client_id=_CLIENT,
+                request_timeout_ms=_ADMIN_MS if lane == ADMIN else _ANSWER_MS,
+                ssl_context=self._ssl,
+                security_protocol=options.security_protocol,
+                max_idle_ms=_IDLE_MS,
+                sasl_mechanism=options.sasl_mechanism,
+                sasl_plain_username=options.username,
+                sasl_plain_password=options.password,
+            )
+        except _REFUSALS as error:
+            raise ConfigurationError(f"queue: the broker at {address} does not let us in: {_words(error)}") from error
+        except (OSError, KafkaError) as error:
+            raise NoContactError(f"no connection to the broker at {address}: {_words(error)}") from error
+
+
+def _words(error: BaseException) -> str:
+    """Say what went wrong; the cause is named where aiokafka's own words are only that something was closed."""
+    told = str(error) or type(error).__name__
+    return f"{told} ({error.__cause__})" if error.__cause__ is not None and str(error.__cause__) else told
