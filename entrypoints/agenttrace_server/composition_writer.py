@@ -8,6 +8,7 @@ from contextlib import AsyncExitStack
 
 import structlog
 
+from agenttrace_core.services.sweep import Sweep
 from agenttrace_core.services.write import WriteConfig, WriteService
 from agenttrace_server.composition import Opened
 from agenttrace_server.composition_meter import FOLDER, FileMeter, beside
@@ -34,10 +35,11 @@ async def run_write(settings: Settings, place: Place) -> None:
         opened = Opened(settings, stack)
         meter = FileMeter("write")
         pricing = pricing_of(settings)
+        queue, catalog, storage = await opened.queue(), await opened.catalog(), await opened.storage()
         service = WriteService(
-            queue=await opened.queue(),
-            catalog=await opened.catalog(),
-            storage=await opened.storage(),
+            queue=queue,
+            catalog=catalog,
+            storage=storage,
             live=await opened.live(),
             index=await opened.index(),
             config=write_config(settings),
@@ -50,7 +52,12 @@ async def run_write(settings: Settings, place: Place) -> None:
 
         # While the rest starts: the first call that costs something should not have to wait for its price.
         loading = asyncio.to_thread(pricing.load)
-        async with beside(meter.keep_in(settings.data / FOLDER / "write.prom")), beside(loading):
+        sweep = Sweep(queue, catalog, storage, meter=meter)
+        async with (
+            beside(meter.keep_in(settings.data / FOLDER / "write.prom")),
+            beside(loading),
+            beside(sweep.run()),
+        ):
             await _until_drained(asyncio.create_task(service.run(tell_ready)), service, place)
 
 

@@ -18,7 +18,7 @@ from agenttrace_adapters.locallog import LocalLogQueue
 from agenttrace_adapters.memory.index import MemoryIndex as DuckDBIndex
 from agenttrace_adapters.sqlite import SqliteCatalog
 from agenttrace_core.ports.index import View
-from agenttrace_core.ports.queue import Headers, Position, Signal
+from agenttrace_core.ports.queue import Headers, Position, Signal, SpanQueue
 from agenttrace_core.services.compact import CompactConfig, CompactService
 from agenttrace_core.services.write import WriteConfig, WriteService
 
@@ -31,7 +31,7 @@ class Crash(BaseException):
 class Backends:
     """Everything that one process opens."""
 
-    queue: LocalLogQueue
+    queue: SpanQueue
     storage: FilesystemStorage
     catalog: SqliteCatalog
     live: FilesystemLiveTable
@@ -39,11 +39,11 @@ class Backends:
 
 
 @asynccontextmanager
-async def backends(folder: Path) -> AsyncIterator[Backends]:
-    """Open the adapters of an embedded deployment."""
+async def backends(folder: Path, queue: SpanQueue | None = None) -> AsyncIterator[Backends]:
+    """Open the adapters of an embedded deployment, with another queue if one is given."""
     async with AsyncExitStack() as stack:
         opened = Backends(
-            LocalLogQueue.from_url(f"log:{folder}/log"),
+            LocalLogQueue.from_url(f"log:{folder}/log") if queue is None else queue,
             FilesystemStorage.from_url(f"file:{folder}/objects"),
             SqliteCatalog.from_url(f"sqlite:{folder}/catalog.sqlite"),
             FilesystemLiveTable(folder / "live"),
@@ -83,14 +83,18 @@ def crash_at(step: str, on_visit: int = 1) -> Callable[[str], None]:
 
 
 async def write_all(
-    folder: Path, *, config: WriteConfig | None = None, failpoint: Callable[[str], None] = nowhere
+    folder: Path,
+    *,
+    config: WriteConfig | None = None,
+    failpoint: Callable[[str], None] = nowhere,
+    queue: SpanQueue | None = None,
 ) -> None:
     """Run a writer until all that is in the queue is in files.
 
     Raises:
         Crash: the failpoint said so.
     """
-    async with backends(folder) as b:
+    async with backends(folder, queue) as b:
         writer = WriteService(
             queue=b.queue, catalog=b.catalog, storage=b.storage, live=b.live, index=b.index,
             config=config or WriteConfig(), failpoint=failpoint,

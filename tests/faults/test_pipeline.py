@@ -52,12 +52,12 @@ class Sent:
         return traces
 
 
-def _seeds() -> list[int]:
+def seeds() -> list[int]:
     one = os.environ.get("AGENTTRACE_FAULT_SEED")
     return [int(one)] if one else list(range(int(os.environ.get("AGENTTRACE_FAULT_SEEDS", "12"))))
 
 
-@pytest.mark.parametrize("seed", _seeds())
+@pytest.mark.parametrize("seed", seeds())
 async def test_nothing_acknowledged_is_lost_or_doubled_whatever_crashes(tmp_path: Path, seed: int) -> None:
     """If this fails, spans that a sender was told are safe are gone, or counted twice."""
     rng = random.Random(seed)
