@@ -190,7 +190,9 @@ class Settings(_Section):
     data: Path = Field(default=DEFAULT_DATA, description="the data folder")
     queue: str = Field(default="", description="span queue: log:PATH")
     storage: str = Field(default="", description="object storage: file:PATH")
-    metadata: str = Field(default="", description="catalog: sqlite:PATH")
+    metadata: str = Field(
+        default="", description="catalog: sqlite:PATH, or postgresql://USER:PASSWORD@HOST:PORT/DATABASE"
+    )
     index: str = Field(default="duckdb:", description="span index: duckdb:")
     cache: str = Field(default="memory:", description="rate limits, cache and event bus: memory:")
     allowed_hosts: tuple[str, ...] = Field(

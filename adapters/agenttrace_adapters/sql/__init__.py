@@ -11,10 +11,10 @@ stores as the bytes that it is given). Times are nanoseconds since the epoch.
 
 from agenttrace_adapters.sql.catalog import SqlCatalog
 from agenttrace_adapters.sql.letters import LetterBounds
-from agenttrace_adapters.sql.migrations import FORMAT, Migration, migrations
+from agenttrace_adapters.sql.migrations import CREATE_MIGRATIONS, FORMAT, Migration, migrations
 from agenttrace_adapters.sql.statements import NOW, Many, Now, Query, Row, Rows, Statement, Steps
 
 __all__ = [
-    "FORMAT", "NOW", "LetterBounds", "Many", "Migration", "Now", "Query", "Row", "Rows", "SqlCatalog", "Statement",
-    "Steps", "migrations",
+    "CREATE_MIGRATIONS", "FORMAT", "NOW", "LetterBounds", "Many", "Migration", "Now", "Query", "Row", "Rows",
+    "SqlCatalog", "Statement", "Steps", "migrations",
 ]  # fmt: skip

@@ -62,8 +62,13 @@ class SnapshotReader:
         self._superseded: dict[str, dict[str, Superseded]] = {}
 
     @property
+    def newest(self) -> Snapshot:
+        """What was last returned; of version -1 before that."""
+        return self._newest
+
+    @property
     def version(self) -> int:
-        """The version of the newest snapshot; -1 before the first."""
+        """The version of the newest snapshot."""
         return self._newest.version
 
     def apply(self, difference: Difference) -> Snapshot:

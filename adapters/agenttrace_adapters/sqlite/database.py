@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
 
-from agenttrace_adapters.sql import FORMAT, Many, Migration, Now, Rows, Statement, Steps, migrations
+from agenttrace_adapters.sql import CREATE_MIGRATIONS, FORMAT, Many, Migration, Now, Rows, Statement, Steps, migrations
 from agenttrace_core.errors import ConfigurationError, CorruptionError, UnavailableError
 
 T = TypeVar("T")
@@ -64,10 +64,7 @@ def migrate(connection: sqlite3.Connection, path: str, now_ns: Callable[[], int]
         ConfigurationError: a newer release has written the file.
     """
     with transaction(connection):
-        connection.execute(
-            "CREATE TABLE IF NOT EXISTS migrations"
-            " (number BIGINT PRIMARY KEY, name TEXT NOT NULL, applied_ns BIGINT NOT NULL)"
-        )
+        connection.execute(CREATE_MIGRATIONS)
         (found,) = connection.execute("SELECT COALESCE(MAX(number), 0) FROM migrations").fetchone()
         if found > FORMAT:
             raise ConfigurationError(

@@ -7,6 +7,11 @@ from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
 
+CREATE_MIGRATIONS = (
+    "CREATE TABLE IF NOT EXISTS migrations (number BIGINT PRIMARY KEY, name TEXT NOT NULL, applied_ns BIGINT NOT NULL)"
+)
+"""Makes the table that says which migrations were applied, before any of them is."""
+
 
 @dataclass(frozen=True, slots=True)
 class Migration:
