@@ -45,7 +45,7 @@ async def test_sums_and_owners_are_exact_whatever_comes_when_and_whatever_crashe
         flush_bytes=rng.choice([500, 3_000]), chunk_bytes=rng.choice([300, 900]), chunk_interval_s=0.0,
         tree_slots=rng.choice([16, 1 << 12]),
     )  # fmt: skip
-    bodies = [request(*specs) for specs in _requests(rng)]
+    bodies = [request(*specs) for specs in draw_requests(rng)]
     for number, body in enumerate(bodies):
         await append(tmp_path, body)
         if rng.random() < 0.3:
@@ -83,7 +83,7 @@ async def test_a_writer_killed_at_a_step_leaves_sums_exact(tmp_path: Path, step:
     rng = random.Random(step)
     bodies: list[bytes] = []
     while len(bodies) < 8:
-        bodies = [request(*specs) for specs in _requests(rng)]
+        bodies = [request(*specs) for specs in draw_requests(rng)]
     for body in bodies[: len(bodies) // 2]:
         await append(tmp_path, body)
     finish(start(tmp_path, "write", step), expected=-signal.SIGKILL)
@@ -97,7 +97,7 @@ async def test_a_writer_killed_at_a_step_leaves_sums_exact(tmp_path: Path, step:
     await check(tmp_path)
 
 
-def _requests(rng: random.Random) -> list[list[SpanSpec]]:
+def draw_requests(rng: random.Random) -> list[list[SpanSpec]]:
     """Draw some traces, and send their spans in any order; some twice, of which the first has no end yet."""
     versions: list[SpanSpec] = []
     for trace in range(rng.randint(1, 4)):
@@ -137,7 +137,7 @@ async def check(folder: Path) -> None:
         await duckdb.open()
         try:
             for index in (b.index, duckdb):
-                await _check_index(index, view)
+                await check_index(index, view)
             told = await duckdb.sql(view, "default", "SELECT sum(input_tokens) FILTER (counted) n FROM spans")
             ledger = await b.index.traces(view, "default", limit=1000)
             assert (told["n"][0].as_py() or 0) == sum(ledger["input_tokens"].to_pylist())
@@ -145,7 +145,7 @@ async def check(folder: Path) -> None:
             await duckdb.aclose()
 
 
-async def _check_index(index: SpanIndex, view: View) -> None:
+async def check_index(index: SpanIndex, view: View) -> None:
     sums = (await index.traces(view, "default", limit=1000)).to_pylist()
     for row in sums:
         trace_id = trace_id_of(row["trace_hi"], row["trace_lo"])

@@ -31,6 +31,7 @@ from agenttrace_core.services.flush import superseded_rows
 from agenttrace_core.services.lineage import RECALL_COLUMNS, Lineage
 from agenttrace_core.services.live_group import LiveGroup, SealedRows
 from agenttrace_core.services.memory_of_writes import BodyMemory, IdentityFilter
+from agenttrace_core.services.retry import until_available
 from agenttrace_core.services.tail import Batch, Read, decode
 
 _SETTLING_COLUMNS = tuple(
@@ -202,7 +203,8 @@ class Intake:
 
     async def _versions(self, view: View, project: str, traces: set[str]) -> tuple[pa.Table, pa.Table]:
         """Return the rows of some traces that count, and those that do not, as they are by now."""
-        rows = await self._index.versions(view, project, sorted(traces), columns=_SETTLING_COLUMNS)
+        read = partial(self._index.versions, view, project, sorted(traces), columns=_SETTLING_COLUMNS)
+        rows = await until_available(read, self._meter, "read_retries_total")
         wins = await to_thread.run_sync(winners, rows)
         return rows.filter(pa.array(wins)), rows.filter(pa.array(~wins))
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
@@ -41,6 +41,7 @@ from agenttrace_core.services.lineage import Lineage
 from agenttrace_core.services.live_group import LiveGroup, SealedRows
 from agenttrace_core.services.memory_of_writes import BodyMemory, IdentityFilter
 from agenttrace_core.services.recent import recent_rows
+from agenttrace_core.services.retry import until_available
 from agenttrace_core.services.tail import Batch, Tail, check_queue
 
 _log = logging.getLogger(__name__)
@@ -48,7 +49,6 @@ _log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 _POLL_S = 0.01
-_RETRY_S = 1.0
 _ATTEMPTS = 5
 
 
@@ -100,6 +100,7 @@ class WriteService:
         index: finds the other versions of a span; attached to ``storage``, and open.
         config: sizes and times.
         pricing: what calls cost.
+        partitions: of the queue, those that are this writer's; all by default.
         meter: what is told while it works.
         failpoint: called with the name of each step that a crash could part from the next; for tests.
     """
@@ -114,6 +115,7 @@ class WriteService:
         index: SpanIndex,
         config: WriteConfig | None = None,
         pricing: Pricing = PACKAGE_PRICES,
+        partitions: Collection[int] | None = None,
         meter: Meter | None = None,
         failpoint: Failpoint = no_failpoint,
     ) -> None:
@@ -121,6 +123,7 @@ class WriteService:
         self._live, self._index = live, index
         self._config = config or WriteConfig()
         self._pricing = pricing
+        self._partitions = partitions
         self._meter: Meter = meter or NoMeter()
         self._failpoint = failpoint
         self._bodies = BodyMemory(self._config.dedupe_bodies)
@@ -129,12 +132,13 @@ class WriteService:
         self._changing = anyio.Lock()
         self._has_room = anyio.Event()
         self._draining = False
+        self._stopping = False
         self._read_out = False
         self._tail: Tail
         self._intake: Intake
 
     async def run(self, on_ready: Callable[[], Awaitable[None]] | None = None) -> None:
-        """Write until cancelled, or until ``drain`` is called and all that was in the queue is in files.
+        """Write until cancelled, or until ``drain`` or ``stop`` is called, and done.
 
         ``on_ready`` is awaited once the live table has been published. What was written last is read back
         after that, and before the first record: a server serves while it remembers, and says that it lags.
@@ -143,11 +147,12 @@ class WriteService:
             ConfigurationError: the queue is not the one that the catalog was fed from, or has lost records.
             WatermarkConflictError: another writer has taken over.
         """
-        await self._start()
+        await self._until_available(self._start)
         if on_ready is not None:
             await on_ready()
         limit = self._config.dedupe_reload_spans
-        await recent_rows(self._intake.snapshot, self._storage, limit, self._remembered.note)
+        known = partial(recent_rows, self._intake.snapshot, self._storage, limit, self._remembered.note)
+        await self._until_available(known)
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(self._read_on)
             tasks.start_soon(self._flush_on)
@@ -156,13 +161,17 @@ class WriteService:
         """Ask ``run`` to write what is in the queue now, and return."""
         self._draining = True
 
+    def stop(self) -> None:
+        """Ask ``run`` to write what it has read, and return: the rest is for whoever comes next."""
+        self._draining = self._stopping = True
+
     async def _start(self) -> None:
         known_id, watermarks = await self._catalog.watermarks()
         check_queue(self._queue.queue_id, await self._queue.end_offsets(), known_id, watermarks)
         # In this order: a body that is known must be in the snapshot's files.
         self._bodies.add(await self._catalog.bodies(self._config.dedupe_bodies))
         snapshot = await self._catalog.snapshot()
-        self._tail = Tail(self._queue, self._storage, snapshot.watermarks)
+        self._tail = Tail(self._queue, self._storage, snapshot.watermarks, partitions=self._partitions)
         self._intake = Intake(self._index, snapshot, self._remembered, meter=self._meter)
         await self._publish()
 
@@ -172,6 +181,9 @@ class WriteService:
         while True:
             started = time.monotonic()
             await self._room()
+            if self._stopping:
+                self._read_out = True
+                return
             read = await self._until_available(partial(self._tail.read, self._config.chunk_bytes))
             if not read.ranges:
                 if self._draining:
@@ -181,7 +193,8 @@ class WriteService:
                 continue
             fresh = await to_thread.run_sync(decoded, read, self._bodies, self._pricing)
             async with self._changing:
-                await self._follow_catalog()
+                with suppress(UnavailableError):  # what it said last will do until it is to be changed
+                    await self._follow_catalog()
                 self._bodies.add(fresh.batch.bodies)
                 await self._intake.admit(fresh)
                 await self._publish()
@@ -242,9 +255,9 @@ class WriteService:
         self._failpoint("stored")
         await self._until_available(lambda: self._commit(group, encoded))
         self._failpoint("committed")
-        for r in group.offset_ranges:
-            await self._queue.trim(r.partition, r.next)
-        with suppress(UnavailableError):  # what is left is swept later
+        with suppress(UnavailableError):  # what is left is trimmed with what comes next, and swept
+            for r in group.offset_ranges:
+                await self._queue.trim(r.partition, r.next)
             for key in group.objects:
                 await self._storage.delete(key)
         self._failpoint("trimmed")
@@ -289,16 +302,7 @@ class WriteService:
                 return
 
     async def _until_available(self, step: Callable[[], Awaitable[T]]) -> T:
-        """Repeat an idempotent step until its backend answers; what was acknowledged waits in the queue."""
-        while True:
-            try:
-                return await step()
-            except UnavailableError as error:
-                self._meter.count("flush_retries_total")
-                _log.warning(
-                    "a backend does not answer; trying again", extra={"error": str(error), "after_s": _RETRY_S}
-                )
-                await anyio.sleep(_RETRY_S)
+        return await until_available(step, self._meter, "flush_retries_total")
 
     def _tell(self, batch: Batch, seconds: float) -> None:
         self._meter.count("decoded_spans_total", len(batch.rows))
