@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from uuid import uuid4
 
 import anyio
@@ -92,6 +93,32 @@ class MetadataContract(Contract[MetadataStore]):
             with pytest.raises(WatermarkConflictError):
                 await adapter.commit(Commit(uuid4(), advances))
         assert await adapter.watermarks() == (QUEUE, {0: 10})
+
+    async def test_a_commit_that_is_sent_again_counts_once(self, adapter: MetadataStore) -> None:
+        """A writer whose connection broke in a commit must learn that it went through: nobody else has the files."""
+        await _registered(adapter, a_file(1))
+        commit = Commit(
+            QUEUE, [Advance(0, 0, 10)], [a_file(1)], superseded=[replaced_rows(a_file(1).id, [0])],
+            bodies=[b"b" * 16], dead_letters=[a_letter("0-1")],
+        )  # fmt: skip
+        version = await adapter.commit(commit)
+        await _flushed(adapter, a_file(2), Advance(0, 10, 20))
+        before = await adapter.snapshot()
+        assert await adapter.commit(commit) == version
+        assert await adapter.snapshot() == before
+        assert list(await adapter.bodies(10)) == [b"b" * 16]
+        same_but_new = replace(commit, id=uuid4(), advances=[])
+        with pytest.raises(ConflictError):
+            await adapter.commit(same_but_new)
+
+    async def test_a_commit_that_failed_may_be_sent_again(self, adapter: MetadataStore) -> None:
+        """What changed nothing must not be taken for done."""
+        commit = Commit(QUEUE, [Advance(0, 0, 10)], [a_file(1)])
+        with pytest.raises(ConflictError):
+            await adapter.commit(commit)
+        await _registered(adapter, a_file(1))
+        assert await adapter.commit(commit) == await adapter.version()
+        assert await live_ids(adapter) == {a_file(1).id}
 
     async def test_of_racing_commits_one_wins(self, adapter: MetadataStore) -> None:
         """Two writers after a failed-over lease: exactly one may advance each step."""
@@ -323,6 +350,8 @@ class MetadataContract(Contract[MetadataStore]):
             assert await other.snapshot() == await one.snapshot()
             with pytest.raises(WatermarkConflictError):
                 await other.commit(Commit(QUEUE, [Advance(0, 0, 10)]))
+            repeated = Commit(QUEUE, [Advance(0, 10, 20)])
+            assert await one.commit(repeated) == await other.commit(repeated)
             await other.replace([a_file(1).id], [], version=version)
             assert (await one.snapshot()).files == ()
             assert await one.secret("s") == await other.secret("s")

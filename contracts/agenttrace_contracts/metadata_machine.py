@@ -33,6 +33,7 @@ class MetadataMachine(AdapterMachine[MetadataStore]):
         self.condemned: set[str] = set()
         self.bodies: list[bytes] = []
         self.letters: list[str] = []
+        self.commits: list[tuple[Commit, int]] = []
         self.version = self.run(self.adapter.version)
         self.row = 0
 
@@ -87,6 +88,7 @@ class MetadataMachine(AdapterMachine[MetadataStore]):
                 self.run(self.adapter.commit, commit)
             return
         self._grow(self.run(self.adapter.commit, commit))
+        self.commits.append((commit, self.version))
         self.queue = queue
         self.watermarks[partition] = at + 10
         self.states |= dict.fromkeys(files, "live")
@@ -122,6 +124,13 @@ class MetadataMachine(AdapterMachine[MetadataStore]):
         self._grow(self.run(lambda: self.adapter.replace(*call, version=version)))
         self._condemn(old)
         self.states |= dict.fromkeys(new, "live")
+
+    @precondition(lambda self: self.commits)
+    @rule(data=st.data())
+    def commit_again(self, data: st.DataObject) -> None:
+        """Send a commit again that went through: the invariants say that it changes nothing."""
+        commit, version = data.draw(st.sampled_from(self.commits[-3:]))
+        assert self.run(self.adapter.commit, commit) == version
 
     @rule(comes_early=st.sampled_from([True, True, True, False]))
     def collect(self, comes_early: bool) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import anyio
 import pytest
@@ -70,7 +70,26 @@ class KeepsHalfACommit(Liar):
     async def commit(self, commit: Commit) -> int:
         known, _ = await self.watermarks()
         await super().commit(replace(commit, queue_id=known or commit.queue_id, advances=[]))
-        return await super().commit(replace(commit, files=[], superseded=[], bodies=[], dead_letters=[]))
+        rest = replace(commit, id=uuid4(), files=[], superseded=[], bodies=[], dead_letters=[])
+        return await super().commit(rest)
+
+
+class KnowsNoCommitAgain(Liar):
+    """Takes a commit that is sent again for another."""
+
+    async def commit(self, commit: Commit) -> int:
+        return await super().commit(replace(commit, id=uuid4()))
+
+
+class TakesFailedForDone(Liar):
+    """Remembers a commit's id before it went through."""
+
+    async def commit(self, commit: Commit) -> int:
+        try:
+            return await super().commit(commit)
+        except ConflictError:
+            await self.do("INSERT INTO commits VALUES (?, 0)", str(commit.id))
+            raise
 
 
 class TakesAnyQueue(Liar):
@@ -208,6 +227,8 @@ _LIARS: dict[type[Liar], str] = {
     CommitsALostCompareAndSet: "test_a_lost_compare_and_set_changes_nothing",
     ReadsThenWrites: "test_of_racing_commits_one_wins",
     KeepsHalfACommit: "test_a_lost_compare_and_set_changes_nothing",
+    KnowsNoCommitAgain: "test_a_commit_that_is_sent_again_counts_once",
+    TakesFailedForDone: "test_a_commit_that_failed_may_be_sent_again",
     TakesAnyQueue: "test_another_queue_is_refused",
     RevivesTheCondemned: "test_condemned_files_never_live",
     CommitsTheUnregistered: "test_only_pending_files_become_live",
@@ -226,8 +247,8 @@ _LIARS: dict[type[Liar], str] = {
 }
 
 _CAUGHT_BY_THE_MACHINE = (
-    CommitsALostCompareAndSet, KeepsHalfACommit, TakesAnyQueue, RevivesTheCondemned, CommitsTheUnregistered,
-    KnowsNoGrace, ForgetsTheCondemnedAtOnce, MergesBlindly, HidesMerges,
+    CommitsALostCompareAndSet, KeepsHalfACommit, KnowsNoCommitAgain, TakesAnyQueue, RevivesTheCondemned,
+    CommitsTheUnregistered, KnowsNoGrace, ForgetsTheCondemnedAtOnce, MergesBlindly, HidesMerges,
 )  # fmt: skip
 _RUNS = 20
 

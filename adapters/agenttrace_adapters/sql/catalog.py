@@ -16,6 +16,8 @@ from agenttrace_core.ports.catalog import Commit, DeadLetter, MetadataStore
 
 _HASH_BYTES = 16
 _SECRET_BYTES = 32
+_COMMITS = 10_000
+"""How many of the newest commits are known by their id. Who is so late as to miss his finds the watermark moved on."""
 
 T = TypeVar("T")
 
@@ -101,6 +103,9 @@ class SqlCatalog(MetadataStore):
 
 
 def _commit(commit: Commit, bodies: int, bounds: LetterBounds) -> Steps[int]:
+    known = yield Query("SELECT version FROM commits WHERE id = ?", str(commit.id))
+    if known:
+        return int(known[0][0])
     ((now_ns,),) = yield NOW
     yield from changes.advance(commit.queue_id, commit.advances)
     version = yield from changes.next_version()
@@ -110,6 +115,8 @@ def _commit(commit: Commit, bodies: int, bounds: LetterBounds) -> Steps[int]:
     yield from changes.remember_bodies(commit.bodies, bodies)
     if commit.dead_letters:
         yield from letters.add(commit.dead_letters, bounds, now_ns)
+    yield Query("INSERT INTO commits VALUES (?, ?)", str(commit.id), version)
+    yield Query("DELETE FROM commits WHERE version <= ?", version - _COMMITS)
     return version
 
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
-from uuid import UUID
+from uuid import UUID, uuid4
 
 from agenttrace_core.model.segment import SegmentFile, Snapshot, StoredObject, Superseded
 from agenttrace_core.ports.adapter import Adapter
@@ -53,7 +53,8 @@ class Commit:
     """What one flush changes, all or nothing.
 
     ``files`` must be pending. ``bodies`` are hashes of record bodies (16 bytes, already made to
-    differ by project), in the order written, by which a repeated body is known later.
+    differ by project), in the order written, by which a repeated body is known later. ``id`` is
+    what a catalog knows the commit by when it is sent again, its answer having been lost.
     """
 
     queue_id: UUID
@@ -62,6 +63,7 @@ class Commit:
     superseded: Sequence[Superseded] = ()
     bodies: Sequence[bytes] = ()
     dead_letters: Sequence[DeadLetter] = ()
+    id: UUID = field(default_factory=uuid4, compare=False)
 
 
 class SegmentCatalog(Adapter, Protocol):
@@ -85,6 +87,10 @@ class SegmentCatalog(Adapter, Protocol):
     @abstractmethod
     async def commit(self, commit: Commit) -> int:
         """Advance the watermarks and make the files live, in one transaction. Return the new version.
+
+        Idempotent by the commit's id: if it has gone through before, nothing changes, and the
+        version that it made is returned. So a caller that got UnavailableError, and cannot know
+        whether it went through, sends the same commit again.
 
         Raises:
             WatermarkConflictError: a watermark is not as expected, or belongs to another queue.

@@ -209,8 +209,8 @@ class WriteService:
 
     async def _follow_catalog(self) -> None:
         """If somebody else has committed, go on with what there is now."""
-        if await self._catalog.version() != self._intake.snapshot.version:
-            await self._intake.adopt(await self._catalog.snapshot())
+        if await self._until_available(self._catalog.version) != self._intake.snapshot.version:
+            await self._intake.adopt(await self._until_available(self._catalog.snapshot))
 
     async def _publish(self) -> None:
         self._intake.replace_chunks(await self._live.publish(self._intake.state()))
@@ -253,7 +253,7 @@ class WriteService:
         group, started = flush.group, flush.started
         encoded = await self._store(flush)
         self._failpoint("stored")
-        await self._until_available(lambda: self._commit(group, encoded))
+        await self._commit(group, encoded)
         self._failpoint("committed")
         with suppress(UnavailableError):  # what is left is trimmed with what comes next, and swept
             for r in group.offset_ranges:
@@ -280,14 +280,16 @@ class WriteService:
         return encoded
 
     async def _commit(self, group: LiveGroup, encoded: EncodedGroup) -> None:
-        letters = await store_letters(group, self._storage)
+        letters = await self._until_available(partial(store_letters, group, self._storage))
         for attempt in count():
             async with self._changing:
                 await self._follow_catalog()
                 commit = commit_of(self._queue.queue_id, group, encoded, letters)
                 self._failpoint("committing")
                 try:
-                    await self._catalog.commit(commit)
+                    # Again and again the same one, which the catalog knows by its id: while nobody can say whether
+                    # it went through, nothing else may be decided.
+                    await self._until_available(partial(self._catalog.commit, commit))
                 except WatermarkConflictError:
                     raise
                 except ConflictError as conflict:
@@ -295,9 +297,9 @@ class WriteService:
                         raise
                     # A file with a superseded row was compacted away between our look and our commit.
                     _log.info("the catalog moved on; looking again", extra={"error": str(conflict)})
-                    await self._intake.adopt(await self._catalog.snapshot())
+                    await self._intake.adopt(await self._until_available(self._catalog.snapshot))
                     continue
-                await self._intake.committed(group, await self._catalog.snapshot())
+                await self._intake.committed(group, await self._until_available(self._catalog.snapshot))
                 await self._publish()
                 return
 
