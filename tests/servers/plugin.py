@@ -23,6 +23,7 @@ from typing import TypeVar
 
 import pytest
 
+from tests.servers.fault_proxy import FaultProxy
 from tests.servers.kafka import KafkaPlace, KafkaServer
 from tests.servers.postgres import PostgresPlace, PostgresServer
 from tests.servers.process import ServerProcess
@@ -157,6 +158,13 @@ def minio(request: pytest.FixtureRequest) -> S3Place:
 def minio_bucket(minio: S3Place) -> S3Bucket:
     """An empty bucket; ``place.environment()`` says whose."""
     return minio.new_bucket()
+
+
+@pytest.fixture
+def faulty_minio(minio: S3Place) -> Iterator[FaultProxy]:
+    """A proxy in front of MinIO that fails on command, and counts what is asked."""
+    with FaultProxy(minio) as proxy:
+        yield proxy
 
 
 # --- versitygw ------------------------------------------------------------------------------------

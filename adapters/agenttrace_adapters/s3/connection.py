@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from contextlib import AsyncExitStack
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from aiobotocore.config import AioConfig
@@ -42,6 +42,7 @@ class Connection:
 
     def __init__(self, client: S3Client, options: S3Options) -> None:
         self.client = client
+        client.meta.events.register_last("before-call.s3", _send_at_once)
         self.endpoint = client.meta.endpoint_url
         self.requests = Requests(
             self.endpoint,
@@ -113,6 +114,11 @@ async def _with_style(style: str, session: AioSession, options: S3Options, stack
             ),
         )
     )
+
+
+def _send_at_once(params: dict[str, Any], **_: Any) -> None:
+    """Do not ask whether a body may come: that takes a round trip, and no body is long enough to be worth it."""
+    params["headers"].pop("Expect", None)
 
 
 def is_amazon(endpoint: str) -> bool:

@@ -37,8 +37,8 @@ _WRONG_CREDENTIALS = {
     "SignatureDoesNotMatch", "403",
 }  # fmt: skip
 _WRONG_SETTINGS = {
-    "InvalidArgument", "InvalidEncryptionAlgorithmError", "InvalidStorageClass", "KMS.NotFoundException",
-    "KMSNotConfigured", "NotImplemented", "ServerSideEncryptionConfigurationNotFoundError",
+    "InvalidArgument", "InvalidEncryptionAlgorithmError", "InvalidStorageClass", "NotImplemented",
+    "ServerSideEncryptionConfigurationNotFoundError",
 }  # fmt: skip
 
 
@@ -84,7 +84,7 @@ def translated(what: str, endpoint: str) -> Generator[None]:
 def translation(error: Exception, what: str, endpoint: str) -> AgentTraceError:
     """Return the error of ours that a failure is."""
     told = f"storage at {endpoint}: {what}: {summary(error)}"
-    if code_of(error) in _WRONG_SETTINGS:
+    if code_of(error) in _WRONG_SETTINGS or (code_of(error).lower().startswith("kms") and not may_pass(error)):
         return ConfigurationError(told)
     return UnavailableError(told)
 

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from types_aiobotocore_s3.type_defs import ListObjectsV2OutputTypeDef, ListObjectsV2RequestTypeDef
 
 _PAGE = 1000
+_ABANDONED_S = 86_400.0
 
 
 class S3Storage(ObjectStorage):
@@ -52,7 +53,9 @@ class S3Storage(ObjectStorage):
         return StorageCapabilities(durable=True, multi_process=True)
 
     async def open(self) -> None:
-        """Find credentials, and see whether the bucket is there. The prefix needs nothing.
+        """Find credentials, see whether the bucket is there, and abort what uploads others left a day ago.
+
+        The prefix needs nothing.
 
         Raises:
             ConfigurationError: there is no such bucket, or the credentials are none or wrong.
@@ -62,6 +65,7 @@ class S3Storage(ObjectStorage):
             self._opened = await Connection.open(self._options, stack)
             self._uploads = Uploader(self._opened, self._options)
             self._downloads = Downloader(self._opened, self._options.bucket, self._options.part_bytes)
+            await self._uploads.abandon(older_than_s=_ABANDONED_S)
             self._stack = stack.pop_all()
 
     async def aclose(self) -> None:

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import base64
+import logging
+import time
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -14,12 +17,14 @@ from anyio import to_thread
 from botocore.exceptions import ClientError
 
 from agenttrace_adapters.s3.connection import Connection
-from agenttrace_adapters.s3.failures import code_of, status_of
+from agenttrace_adapters.s3.failures import Failure, code_of, status_of, summary
 from agenttrace_adapters.s3.options import S3Options
 from agenttrace_core.errors import AlreadyExistsError, UnavailableError
 
 if TYPE_CHECKING:
     from types_aiobotocore_s3.type_defs import CompletedPartTypeDef
+
+_log = logging.getLogger(__name__)
 
 DIGEST = "agenttrace-xxh3-128"
 """The name of the metadata in which an object's checksum is, by which a repeated put is known."""
@@ -228,10 +233,22 @@ class Uploader:
     async def _abort(self, upload: Mapping[str, Any]) -> None:
         client = self._connection.client
         with anyio.move_on_after(_ABORT_S, shield=True):
-            try:
+            with suppress(*Failure):  # the failure that led here is told, not this one
                 await client.abort_multipart_upload(**upload)
-            except Exception as error:  # noqa: BLE001 - the failure that led here is told, not this one
-                del error
+
+    async def abandon(self, *, older_than_s: float) -> None:
+        """Abort uploads that were begun so long ago: whoever began them died. Failures are logged alone.
+
+        Their parts are in no list, and are paid for.
+        """
+        client, bucket, prefix = self._connection.client, self._options.bucket, self._options.prefix
+        try:
+            found = await client.list_multipart_uploads(Bucket=bucket, Prefix=prefix)
+            for upload in found.get("Uploads", ()):
+                if upload["Initiated"].timestamp() < time.time() - older_than_s:
+                    await client.abort_multipart_upload(Bucket=bucket, Key=upload["Key"], UploadId=upload["UploadId"])
+        except Failure as error:
+            _log.info("uploads that were never ended could not be aborted", extra={"error": summary(error)})
 
     def _target(self, name: str) -> dict[str, Any]:
         return {"Bucket": self._options.bucket, "Key": name}
