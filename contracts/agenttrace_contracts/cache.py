@@ -6,6 +6,7 @@ A cache may forget at any time; one that is all but empty is expected not to.
 from __future__ import annotations
 
 import anyio
+import anyio.lowlevel
 
 from agenttrace_contracts.base import Contract, Make, opened
 from agenttrace_core.ports.cache import MAX_VALUE_BYTES, Cache
@@ -79,6 +80,7 @@ class CacheContract(Contract[Cache]):
             for body in bodies:
                 tasks.start_soon(put, body)
             for _ in range(20):
+                await anyio.lowlevel.checkpoint()
                 found = await adapter.get(["raced"])
                 assert found.get("raced", bodies[0]) in bodies
         assert (await adapter.get(["raced"]))["raced"] in bodies

@@ -51,6 +51,7 @@ class Adapters(containers.DeclarativeContainer):
     catalog = providers.Singleton(make_adapter, "metadata", settings.provided.metadata)
     index = providers.Singleton(make_adapter, "index", settings.provided.index)
     limiter = providers.Singleton(make_adapter, "limiter", settings.provided.cache, key="cache")
+    stand_in = providers.Singleton(make_adapter, "limiter", "memory:")
     cache = providers.Singleton(make_adapter, "cache", settings.provided.cache)
     url_of_events = providers.Callable(url_of_events, settings)
     events = providers.Singleton(make_adapter, "events", url_of_events, key="cache")
@@ -101,6 +102,10 @@ class Opened:
     async def limiter(self) -> RateLimiter:
         """The rate limiter."""
         return await self._open(cast("RateLimiter", self._adapters.limiter()))
+
+    async def stand_in(self) -> RateLimiter:
+        """The rate limiter for while the other is away."""
+        return await self._open(cast("RateLimiter", self._adapters.stand_in()))
 
     async def cache(self) -> Cache:
         """The cache of hot look-ups."""

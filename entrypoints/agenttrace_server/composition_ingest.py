@@ -25,7 +25,7 @@ async def ingest_service(settings: Settings, opened: Opened) -> tuple[IngestServ
     limits = ingest_limits(settings)
     catalog, queue = await opened.catalog(), await opened.queue()
     sees_backlog = queue.capabilities.byte_offsets
-    admission = Admission(limits, await opened.limiter(), bounds_backlog=sees_backlog)
+    admission = Admission(limits, await opened.limiter(), stand_in=await opened.stand_in(), bounds_backlog=sees_backlog)
     metrics = DoorMetrics(admission)
     appender = Appender(queue, await _storage_for_long_bodies(settings, opened, queue))
     service = IngestService(

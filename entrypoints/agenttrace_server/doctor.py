@@ -9,9 +9,7 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from datetime import UTC, datetime
-from enum import StrEnum
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -19,6 +17,8 @@ from pathlib import Path
 from agenttrace_core import __version__
 from agenttrace_core.errors import AgentTraceError, ConfigurationError
 from agenttrace_server import datafolder
+from agenttrace_server.doctor_backends import examine_backends
+from agenttrace_server.findings import Finding, Verdict
 from agenttrace_server.settings import Settings
 from agenttrace_server.settings_units import format_size
 from agenttrace_server.supervisor_sockets import listen
@@ -30,26 +30,6 @@ _SLOW_FSYNC_S = 0.020
 _NEEDED = ("pyarrow", "duckdb", "grpcio", "fastapi", "uvloop", "zstandard", "protobuf")
 
 
-class Verdict(StrEnum):
-    """What a finding means for the operator."""
-
-    GOOD = "good"
-    NOTE = "note"
-    """Works, but could be better."""
-    WRONG = "wrong"
-    """Will not work, or will lose what should be kept."""
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """One thing that was looked at. ``advice`` is empty where there is nothing to do."""
-
-    what: str
-    verdict: Verdict
-    found: str
-    advice: str = ""
-
-
 def examine(settings: Settings) -> Iterator[Finding]:
     """Make every check. None changes anything; the fsync check writes into a file that it removes."""
     checks: list[Callable[[Settings], Finding]] = [
@@ -57,6 +37,7 @@ def examine(settings: Settings) -> Iterator[Finding]:
     ]  # fmt: skip
     for check in checks:
         yield check(settings)
+    yield from examine_backends(settings)
 
 
 def _python(_: Settings) -> Finding:

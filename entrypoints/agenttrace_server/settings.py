@@ -194,7 +194,7 @@ class Settings(_Section):
         default="", description="catalog: sqlite:PATH, or postgresql://USER:PASSWORD@HOST:PORT/DATABASE"
     )
     index: str = Field(default="duckdb:", description="span index: duckdb:")
-    cache: str = Field(default="memory:", description="rate limits, cache and event bus: memory:")
+    cache: str = Field(default="memory:", description="rate limits, cache and event bus: memory:, redis://HOST/0")
     allowed_hosts: tuple[str, ...] = Field(
         default=(),
         description="names under which callers may reach the ports, besides loopback and the addresses bound",

@@ -19,7 +19,8 @@ _OPTIONS = {"prefix": "agenttrace", "timeout_ms": "250", "ca_file": ""}
 class RedisUrl:
     """Where the server is, and how this deployment's keys begin on it.
 
-    ``timeout_s`` is what one command may take. ``ca_file`` holds the certificates that a server's own is checked against; None means those of the system.
+    ``timeout_s`` is what one command may take. ``ca_file`` holds the certificates that a server's own is checked
+    against; None means those of the system.
     """
 
     host: str
@@ -76,5 +77,6 @@ class RedisUrl:
 
 def _wrong(why: str) -> ConfigurationError:
     return ConfigurationError(
-        f"cache: {why}; write redis://[:PASSWORD@]HOST[:6379][/0][?prefix=agenttrace&timeout_ms=250], or rediss:// for TLS"
+        f"cache: {why}; write redis://[:PASSWORD@]HOST[:6379][/0][?prefix=agenttrace&timeout_ms=250], "
+        "or rediss:// for TLS"
     )

@@ -6,15 +6,18 @@ after which to come again, because a sender that is kept waiting holds what make
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from agenttrace_core.errors import OverloadedError
+from agenttrace_core.errors import OverloadedError, UnavailableError
 from agenttrace_core.ports.catalog import WriterMemory
 from agenttrace_core.ports.limiter import RateLimiter
 from agenttrace_core.ports.queue import SpanQueue
+
+_log = logging.getLogger(__name__)
 
 _LONGEST_WAIT_S = 3
 
@@ -53,15 +56,23 @@ class Admission:
     Args:
         limits: the bounds.
         limiter: keeps the rate of each project, where ``limits`` sets one.
+        stand_in: keeps it while ``limiter`` is away; without one, everybody may send then.
         bounds_backlog: whether the backlog can be seen. Where it cannot, it is the queue's to bound.
     """
 
     def __init__(
-        self, limits: IngestLimits, limiter: RateLimiter | None = None, *, bounds_backlog: bool = True
+        self,
+        limits: IngestLimits,
+        limiter: RateLimiter | None = None,
+        *,
+        stand_in: RateLimiter | None = None,
+        bounds_backlog: bool = True,
     ) -> None:
         self._limits = limits
         self._bounds_backlog = bounds_backlog
         self._limiter = limiter if limits.project_bytes_per_s else None
+        self._stand_in = stand_in
+        self._limits_alone = False
         self._in_flight = 0
         self._backlog = 0
 
@@ -74,6 +85,11 @@ class Admission:
     def backlog(self) -> int:
         """Bytes that wait for the writer: as last seen, and what was stored since."""
         return self._backlog
+
+    @property
+    def limits_alone(self) -> bool:
+        """Whether the limiter that processes share is away, so that this one keeps rates by itself."""
+        return self._limits_alone
 
     def hold(self, size: int) -> None:
         """Account for ``size`` bytes more in memory; ``release`` them in the end.
@@ -120,12 +136,30 @@ class Admission:
 
     async def _limit_rate(self, limiter: RateLimiter, project: str, size: int) -> None:
         rate = self._limits.project_bytes_per_s
-        wait_s = await limiter.take(f"ingest:{project}", size, per_second=rate, burst=self._limits.project_burst_bytes)
+        try:
+            wait_s = await self._take(limiter, project, size)
+            self._say_alone(False)
+        except UnavailableError as error:
+            self._say_alone(True, str(error))
+            wait_s = 0.0 if self._stand_in is None else await self._take(self._stand_in, project, size)
         if wait_s > 0:
             raise OverloadedError(
                 f"project {project!r} sends more than {rate} bytes a second",
                 retry_after_s=min(math.ceil(wait_s), _LONGEST_WAIT_S),
             )
+
+    async def _take(self, limiter: RateLimiter, project: str, size: int) -> float:
+        limits = self._limits
+        return await limiter.take(
+            f"ingest:{project}", size, per_second=limits.project_bytes_per_s, burst=limits.project_burst_bytes
+        )
+
+    def _say_alone(self, alone: bool, why: str = "") -> None:
+        if alone and not self._limits_alone:
+            _log.warning("this process limits projects by itself, without regard to others: %s", why)
+        elif self._limits_alone and not alone:
+            _log.warning("processes limit projects together again")
+        self._limits_alone = alone
 
     def stored(self, size: int) -> None:
         """Count bytes that were appended since the backlog was last seen."""

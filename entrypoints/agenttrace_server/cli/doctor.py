@@ -16,7 +16,8 @@ _STYLES = {"good": "green", "note": "yellow", "wrong": "bold red"}
 def doctor_command(**options: Any) -> int:
     """Check this machine and the data folder, and say what to mend. Exits with 1 if something is wrong."""
     from agenttrace_server.cli.terminal import cell, console
-    from agenttrace_server.doctor import Verdict, examine
+    from agenttrace_server.doctor import examine
+    from agenttrace_server.findings import Verdict
 
     settings = resolve_server(**options).settings
     screen = console()

@@ -31,6 +31,9 @@ class DoorMetrics(IngestMetrics):
         )  # fmt: skip
         self._gauge("in_flight_bytes", "Bytes of requests held in memory").set_function(lambda: admission.in_flight)
         self._gauge("backlog_bytes", "Bytes acknowledged and not in files yet").set_function(lambda: admission.backlog)
+        self._gauge("limits_alone", "1 while what shares rate limits is away").set_function(
+            lambda: float(admission.limits_alone)
+        )
         # Looking a label up costs more than counting, and these two are counted for every request.
         self._of_signal = {
             s: (self._items.labels(str(s)), self._bytes.labels(str(s))) for s in (Signal.TRACES, Signal.LOGS)
