@@ -8,7 +8,8 @@ from uuid import uuid4
 import anyio
 import pytest
 
-from agenttrace_contracts.base import Contract, Make, opened, run_machine
+from agenttrace_contracts.base import Make, opened, run_machine
+from agenttrace_contracts.metadata_leases import LeasesContract
 from agenttrace_contracts.metadata_machine import MetadataMachine
 from agenttrace_contracts.metadata_values import QUEUE, a_file, a_letter, keys_of, live_ids, replaced_rows
 from agenttrace_core.errors import ConflictError, NotFoundError, WatermarkConflictError
@@ -19,7 +20,7 @@ _HOUR_S = 3600.0
 _SECRET_BYTES = 32
 
 
-class MetadataContract(Contract[MetadataStore]):
+class MetadataContract(LeasesContract):
     """Every promise of ``MetadataStore``."""
 
     async def test_a_new_catalog_is_empty(self, adapter: MetadataStore) -> None:

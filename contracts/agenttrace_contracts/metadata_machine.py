@@ -33,6 +33,7 @@ class MetadataMachine(AdapterMachine[MetadataStore]):
         self.condemned: set[str] = set()
         self.bodies: list[bytes] = []
         self.letters: list[str] = []
+        self.leases: dict[str, str] = {}
         self.commits: list[tuple[Commit, int]] = []
         self.version = self.run(self.adapter.version)
         self.row = 0
@@ -163,6 +164,23 @@ class MetadataMachine(AdapterMachine[MetadataStore]):
         self.run(self.adapter.drop_dead_letters, "p0", ids)
         self.letters = [letter_id for letter_id in self.letters if letter_id not in ids]
 
+    @rule(name=st.sampled_from(["l/0", "l/1"]), holder=st.sampled_from(["a", "b"]), is_long=st.booleans())
+    def lease(self, name: str, holder: str, is_long: bool) -> None:
+        """Take or renew a lease, for long or until now."""
+        is_mine = self.leases.get(name, holder) == holder
+        assert self.run(lambda: self.adapter.lease(name, holder, ttl_s=3600 * is_long)) is is_mine
+        if is_mine:
+            self.leases.pop(name, None)
+        if is_mine and is_long:
+            self.leases[name] = holder
+
+    @rule(name=st.sampled_from(["l/0", "l/1"]), holder=st.sampled_from(["a", "b"]))
+    def release(self, name: str, holder: str) -> None:
+        """Give a lease up, or try to."""
+        self.run(self.adapter.release, name, holder)
+        if self.leases.get(name) == holder:
+            del self.leases[name]
+
     @precondition(lambda self: self.adapter.capabilities.durable)
     @rule()
     def restart(self) -> None:
@@ -191,6 +209,7 @@ class MetadataMachine(AdapterMachine[MetadataStore]):
     def remembers_what_the_model_remembers(self) -> None:
         """What a writer asks at its start."""
         assert self.run(self.adapter.watermarks) == (self.queue, self.watermarks)
+        assert self.run(self.adapter.leases, "l/") == self.leases
         assert list(self.run(self.adapter.bodies, 5)) == self.bodies[-5:]
         letters = self.run(lambda: self.adapter.dead_letters("p0", limit=1000))
         assert sorted(letter.id for letter in letters) == sorted(self.letters)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import inspect
 import os
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
@@ -21,6 +23,8 @@ from agenttrace_contracts.metadata_machine import MetadataMachine
 from agenttrace_core.errors import AgentTraceError, ConflictError, WatermarkConflictError
 from agenttrace_core.model.segment import SegmentFile, Snapshot, StoredObject
 from agenttrace_core.ports.catalog import Advance, Commit, DeadLetter, MetadataStore
+
+_WHILE_OTHERS_LOOK_S = 0.5
 
 
 class Liar(SqliteCatalog):
@@ -56,7 +60,7 @@ class ReadsThenWrites(Liar):
         _, at = await self.watermarks()
         if any(at.get(a.partition, 0) != a.expected for a in commit.advances):
             raise WatermarkConflictError("lost")
-        await anyio.sleep(0.01)
+        await anyio.sleep(_WHILE_OTHERS_LOOK_S)
         _, at = await self.watermarks()
         moved = [
             Advance(a.partition, at.get(a.partition, 0), max(a.next, at.get(a.partition, 0))) for a in commit.advances
@@ -223,6 +227,83 @@ class CommitsInMemory(Liar):
         return await super().commit(commit)
 
 
+class LeasesToAll(Liar):
+    """Leases one thing to whoever asks."""
+
+    async def lease(self, name: str, holder: str, *, ttl_s: float) -> bool:
+        await super().lease(name, holder, ttl_s=ttl_s)
+        return True
+
+
+class LooksThenLeases(Liar):
+    """Sees that nobody has it in one transaction, and takes it in the next."""
+
+    async def lease(self, name: str, holder: str, *, ttl_s: float) -> bool:
+        if (await self.leases()).get(name, holder) != holder:
+            return False
+        await anyio.sleep(_WHILE_OTHERS_LOOK_S)
+        until_ns = time.time_ns() + int(ttl_s * 1e9)
+        await self.do("INSERT OR REPLACE INTO leases VALUES (?, ?, ?)", name, holder, until_ns)
+        return True
+
+
+class LeasesForEver(Liar):
+    """Waits for a holder that is gone."""
+
+    async def lease(self, name: str, holder: str, *, ttl_s: float) -> bool:
+        return await super().lease(name, holder, ttl_s=10 * ttl_s)
+
+
+class LeasesOnce(Liar):
+    """Refuses the holder itself."""
+
+    async def lease(self, name: str, holder: str, *, ttl_s: float) -> bool:
+        return name not in await self.leases() and await super().lease(name, holder, ttl_s=ttl_s)
+
+
+class KeepsTheFurthestEnd(Liar):
+    """Does not let a holder shorten its lease."""
+
+    async def lease(self, name: str, holder: str, *, ttl_s: float) -> bool:
+        longest = getattr(self, "_longest", 0.0)
+        self._longest = max(longest, ttl_s)
+        return await super().lease(name, holder, ttl_s=self._longest)
+
+
+class ReleasesForAnybody(Liar):
+    """Does not ask whose lease it is."""
+
+    async def release(self, name: str, holder: str) -> None:
+        await self.do("DELETE FROM leases WHERE name = ?", name)
+
+
+class MatchesPatterns(Liar):
+    """Takes the beginning of a name for a pattern."""
+
+    async def leases(self, prefix: str = "") -> Mapping[str, str]:
+        pattern = f"{prefix}*".replace("_", "?").replace("%", "*")
+        return {name: holder for name, holder in (await super().leases()).items() if fnmatchcase(name, pattern)}
+
+
+class CountsRenewals(Liar):
+    """Has every renewal make a version."""
+
+    async def lease(self, name: str, holder: str, *, ttl_s: float) -> bool:
+        await self.do("UPDATE catalog SET version = version + 1")
+        return await super().lease(name, holder, ttl_s=ttl_s)
+
+
+class LeasesToEachProcess(Liar):
+    """Keeps leases where other processes do not look."""
+
+    async def lease(self, name: str, holder: str, *, ttl_s: float) -> bool:
+        return await super().lease(f"{id(self)}/{name}", holder, ttl_s=ttl_s)
+
+    async def leases(self, prefix: str = "") -> Mapping[str, str]:
+        mine = f"{id(self)}/"
+        return {name.removeprefix(mine): holder for name, holder in (await super().leases(mine + prefix)).items()}
+
+
 _LIARS: dict[type[Liar], str] = {
     CommitsALostCompareAndSet: "test_a_lost_compare_and_set_changes_nothing",
     ReadsThenWrites: "test_of_racing_commits_one_wins",
@@ -244,11 +325,21 @@ _LIARS: dict[type[Liar], str] = {
     LosesItsPlace: "test_dead_letters_in_pages",
     MakesSecretsAnew: "test_secrets_are_made_once",
     CommitsInMemory: "test_what_was_committed_outlives_the_instance",
+    LeasesToAll: "test_a_lease_has_one_holder",
+    LooksThenLeases: "test_of_racing_holders_one_gets_it",
+    LeasesForEver: "test_a_lease_ends_by_itself",
+    LeasesOnce: "test_a_holder_may_renew",
+    KeepsTheFurthestEnd: "test_renewing_may_shorten",
+    ReleasesForAnybody: "test_only_its_holder_gives_a_lease_up",
+    MatchesPatterns: "test_leases_by_the_beginning_of_their_names",
+    CountsRenewals: "test_leases_are_no_commits",
+    LeasesToEachProcess: "test_leases_are_shared",
 }
 
 _CAUGHT_BY_THE_MACHINE = (
     CommitsALostCompareAndSet, KeepsHalfACommit, KnowsNoCommitAgain, TakesAnyQueue, RevivesTheCondemned,
-    CommitsTheUnregistered, KnowsNoGrace, ForgetsTheCondemnedAtOnce, MergesBlindly, HidesMerges,
+    CommitsTheUnregistered, KnowsNoGrace, ForgetsTheCondemnedAtOnce, MergesBlindly, HidesMerges, LeasesToAll,
+    KeepsTheFurthestEnd, ReleasesForAnybody,
 )  # fmt: skip
 _RUNS = 20
 
