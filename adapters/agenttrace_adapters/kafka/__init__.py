@@ -14,6 +14,7 @@ each other, ends that are asked for a hundred times a second. Nothing here knows
     reader     fetches from any offset, and keeps what was fetched ahead
     offsets    begins, ends, trimming
     records    headers and bodies <-> Kafka's records
+    batches    records -> a batch, compressed
 """
 
 from __future__ import annotations

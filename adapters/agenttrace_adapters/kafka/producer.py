@@ -16,10 +16,11 @@ from dataclasses import dataclass
 from aiokafka.protocol.produce import ProduceRequest
 from aiokafka.protocol.transaction import InitProducerIdRequest
 
+from agenttrace_adapters.kafka.batches import HEAD_BYTES, to_batch
 from agenttrace_adapters.kafka.cluster import Cluster
 from agenttrace_adapters.kafka.options import KafkaOptions
 from agenttrace_adapters.kafka.protocol import Code, NoContactError, RefusedError
-from agenttrace_adapters.kafka.records import BATCH_BYTES, Outgoing, to_batch
+from agenttrace_adapters.kafka.records import Outgoing
 from agenttrace_core.errors import AgentTraceError, UnavailableError
 
 _LANES = 8
@@ -53,7 +54,7 @@ class PartitionProducer:
         self._partition = partition
         self._lane = f"produce-{partition % _LANES}"
         self._floor = floor
-        self._batch_bytes = min(_BATCH_BYTES, limit - BATCH_BYTES)
+        self._batch_bytes = min(_BATCH_BYTES, limit - HEAD_BYTES)
         self._waiting: deque[_Waiting] = deque()
         self._sender: asyncio.Task[None] | None = None
         self._producer: tuple[int, int] | None = None

@@ -10,12 +10,13 @@ from itertools import count
 from typing import Self
 from uuid import UUID
 
+from agenttrace_adapters.kafka.batches import HEAD_BYTES
 from agenttrace_adapters.kafka.cluster import Cluster
 from agenttrace_adapters.kafka.offsets import Offsets
 from agenttrace_adapters.kafka.options import KafkaOptions
 from agenttrace_adapters.kafka.producer import PartitionProducer
 from agenttrace_adapters.kafka.reader import Reader
-from agenttrace_adapters.kafka.records import BATCH_BYTES, OVERHEAD_BYTES, Outgoing
+from agenttrace_adapters.kafka.records import OVERHEAD_BYTES, Outgoing
 from agenttrace_adapters.kafka.topic import TopicFacts, ready_topic
 from agenttrace_core.errors import InvalidInputError, PayloadTooLargeError, UnavailableError
 from agenttrace_core.ports.queue import Headers, Position, QueueCapabilities, Record, SpanQueue
@@ -92,7 +93,7 @@ class KafkaQueue(SpanQueue):
         """Store one record; appends under way at once share a batch."""
         chosen, limit = self._choose(partition), self._topic().max_message_bytes
         record = Outgoing(headers, body)
-        if len(body) > self._capabilities.max_record_bytes or record.size + BATCH_BYTES > limit:
+        if len(body) > self._capabilities.max_record_bytes or record.size + HEAD_BYTES > limit:
             raise PayloadTooLargeError(
                 f"a record of {len(body)} bytes; the topic takes at most {self._capabilities.max_record_bytes}"
             )

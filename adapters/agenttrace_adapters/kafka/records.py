@@ -8,9 +8,6 @@ traces, finds a request without spans there and goes on.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
-from aiokafka.record.default_records import DefaultRecordBatchBuilder
 from aiokafka.structs import ConsumerRecord
 
 from agenttrace_core.errors import CorruptionError
@@ -19,15 +16,10 @@ from agenttrace_core.ports.queue import Headers, Position, Record, Signal
 PROJECT = "agenttrace-project"
 SIGNAL = "agenttrace-signal"
 RECEIVED_NS = "agenttrace-received-ns"
-BATCH_BYTES = 61
-"""What a batch takes beside its records."""
 OVERHEAD_BYTES = 2048
 """More than what a record takes beside its body, with a project's name of up to 1700 bytes."""
 
-_CODECS = {"none": 0, "gzip": 1, "snappy": 2, "lz4": 3, "zstd": 4}
-_FORMAT = 2
 _ASIDE = b"\xfa\xff\xff\xff\x0f"  # field 536870911, the greatest that protobuf has, length-delimited
-_UNBOUNDED = 1 << 30
 _SIGNALS = {s.encode(): s for s in Signal}
 
 
@@ -44,14 +36,6 @@ class Outgoing:
             (RECEIVED_NS, b"%d" % headers.received_ns),
         ]
         self.size = len(self.value) + len(self.headers[0][1]) + 256
-
-
-def to_batch(records: Sequence[Outgoing], *, codec: str, producer: tuple[int, int], sequence: int) -> bytes:
-    """Return records as a batch of Kafka's, compressed. Takes its time: call it off the event loop."""
-    builder = DefaultRecordBatchBuilder(_FORMAT, _CODECS[codec], 0, *producer, sequence, _UNBOUNDED)
-    for i, record in enumerate(records):
-        builder.append(i, None, None, record.value, record.headers)
-    return bytes(builder.build())
 
 
 def to_record(found: ConsumerRecord, partition: int, default_project: str) -> Record:

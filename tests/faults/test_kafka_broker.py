@@ -1,0 +1,161 @@
+"""The Kafka queue while its broker is killed, hangs, stops, and comes back."""
+
+from __future__ import annotations
+
+import resource
+import time
+import uuid
+from collections import Counter
+from collections.abc import AsyncIterator, Callable
+from functools import partial
+
+import anyio
+import pytest
+from anyio import to_thread
+
+from agenttrace_adapters.kafka import KafkaQueue
+from agenttrace_contracts.base import opened
+from agenttrace_contracts.queue import HEADERS, append_many, stored
+from agenttrace_core.errors import UnavailableError
+from agenttrace_core.ports.queue import Position
+from tests.servers.kafka import KafkaServer
+
+pytestmark = pytest.mark.anyio
+
+_BACK_S = 20.0
+
+
+@pytest.fixture
+async def queue(own_kafka: KafkaServer) -> AsyncIterator[KafkaQueue]:
+    """A queue on a broker that the test may do to as it likes."""
+    async with opened(KafkaQueue.from_url(_url(own_kafka))) as queue:
+        yield queue
+
+
+@pytest.mark.parametrize("fault", ["kill", "pause"])
+async def test_an_append_fails_within_a_second_and_succeeds_again_after(
+    own_kafka: KafkaServer, queue: KafkaQueue, fault: str
+) -> None:
+    """A sender waits ten seconds at most, and whoever runs the server does not start it again at each hiccup."""
+    await queue.append(HEADERS, b"before")
+    await to_thread.run_sync(getattr(own_kafka, fault))
+    for _ in range(5):
+        with _Within(1.0), pytest.raises(UnavailableError):
+            await queue.append(HEADERS, b"meanwhile")
+        with _Within(1.0), pytest.raises(UnavailableError):
+            await queue.end_offsets()
+        with _Within(1.0), pytest.raises(UnavailableError):
+            await queue.read(0, 0, max_bytes=1)
+    await to_thread.run_sync(own_kafka.restore)
+    position = await _soon(partial(queue.append, HEADERS, b"after"))
+    found = await stored(queue)
+    assert found[position] == b"after"
+    assert b"before" in found.values()
+
+
+@pytest.mark.parametrize("fault", ["kill", "pause", "stop"])
+async def test_what_was_acknowledged_is_there_once_whatever_became_of_the_broker(
+    own_kafka: KafkaServer, queue: KafkaQueue, fault: str
+) -> None:
+    """An acknowledged record that is lost or doubled is the one thing that this queue promises not to do."""
+    acknowledged: dict[Position, bytes] = {}
+    refused: list[bytes] = []
+
+    async def append(worker: int) -> None:
+        for i in range(10**6):
+            body = f"{worker} {i} ".encode() * (1 + worker * i % 500)
+            try:
+                acknowledged[await queue.append(HEADERS, body, partition=worker % 4)] = body
+            except UnavailableError:
+                refused.append(body)
+                await anyio.sleep(0.05)
+
+    async with anyio.create_task_group() as group:
+        for worker in range(32):
+            group.start_soon(append, worker)
+        for _ in range(2):
+            await anyio.sleep(1.0)
+            await to_thread.run_sync(getattr(own_kafka, fault))
+            await anyio.sleep(2.0)
+            await to_thread.run_sync(own_kafka.restore)
+            count = len(acknowledged)
+            with anyio.fail_after(_BACK_S):
+                while len(acknowledged) < count + 100:
+                    await anyio.sleep(0.05)
+        group.cancel_scope.cancel()
+    assert refused, "the fault was not felt"
+    found = await stored(queue, expected=len(acknowledged))
+    assert acknowledged.items() <= found.items()
+    twice = {body for body, count in Counter(found.values()).items() if count > 1}
+    assert not twice & set(acknowledged.values()), "an acknowledged record is there twice"
+
+
+async def test_memory_is_bounded_while_the_broker_hangs(own_kafka: KafkaServer, queue: KafkaQueue) -> None:
+    """Senders go on for minutes; what is kept of each refused request would end the process."""
+    await append_many(queue, [b"warm" * 1000] * 50)
+    await to_thread.run_sync(own_kafka.pause)
+    before_mib = _peak_mib()
+    for _ in range(5):
+        async with anyio.create_task_group() as group:
+            for _ in range(100):
+                group.start_soon(_refused, queue, bytes(4 << 20))
+    assert _peak_mib() - before_mib < 1000, "2000 MiB were offered"
+
+
+async def test_closing_waits_for_no_broker(own_kafka: KafkaServer) -> None:
+    """A process that cannot be stopped while its broker is away is killed, and then has not closed the rest."""
+    queue = KafkaQueue.from_url(_url(own_kafka))
+    await queue.open()
+    await to_thread.run_sync(own_kafka.pause)
+    with _Within(2.0):
+        async with anyio.create_task_group() as group:
+            group.start_soon(_refused, queue, b"body")
+            group.start_soon(partial(queue.read, 0, 0, max_bytes=1, wait_s=30.0))
+            await anyio.sleep(0.1)
+            group.cancel_scope.cancel()
+        await queue.aclose()
+
+
+async def test_a_reader_that_waits_goes_on_when_the_broker_is_back(own_kafka: KafkaServer, queue: KafkaQueue) -> None:
+    """A writer must find its way without being started again, and miss nothing on the way."""
+    first = await queue.append(HEADERS, b"first", partition=0)
+    await to_thread.run_sync(own_kafka.kill)
+    await to_thread.run_sync(own_kafka.start)
+    second = await _soon(partial(queue.append, HEADERS, b"second", partition=0))
+    found = await _soon(partial(queue.read, 0, first.next_offset, max_bytes=1 << 20, wait_s=1.0))
+    assert [r.position for r in found] == [second]
+
+
+async def _refused(queue: KafkaQueue, body: bytes) -> None:
+    with pytest.raises(UnavailableError):
+        await queue.append(HEADERS, body)
+
+
+async def _soon(call: Callable[[], object]) -> object:
+    """Call until it succeeds, as a service does."""
+    with anyio.fail_after(_BACK_S):
+        while True:
+            try:
+                return await call()
+            except UnavailableError:
+                await anyio.sleep(0.1)
+
+
+class _Within:
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+
+    def __enter__(self) -> None:
+        self._began = time.monotonic()
+
+    def __exit__(self, *_: object) -> None:
+        took = time.monotonic() - self._began
+        assert took < self._seconds, f"took {took:.2f} s"
+
+
+def _peak_mib() -> float:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+def _url(kafka: KafkaServer) -> str:
+    return kafka.place.url(f"faults-{uuid.uuid4().hex[:12]}", "partitions=4")
