@@ -53,6 +53,8 @@ class KafkaOptions:
     """An append fails once its partition has acknowledged nothing for so long."""
     trim: str = "auto"
     """Whether what was written is deleted from the topic. auto: if the topic itself says to keep everything."""
+    group: str = "agenttrace"
+    """Under which Kafka is told how far the topic is written, for tools that show lag."""
     security_protocol: str = "PLAINTEXT"
     sasl_mechanism: str = "PLAIN"
     username: str | None = None
@@ -182,6 +184,7 @@ _OPTIONS: dict[str, Callable[[str], object]] = {
     "linger_ms": _number(0, 1000),
     "timeout_ms": _number(50, 60_000),
     "trim": _one_of(*_TRIMS),
+    "group": _text,
     "security_protocol": _one_of(*_SECURITY),
     "sasl_mechanism": _one_of(*_MECHANISMS),
     "tls_ca": _text,

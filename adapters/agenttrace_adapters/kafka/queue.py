@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from itertools import count
@@ -12,6 +13,7 @@ from uuid import UUID
 
 from agenttrace_adapters.kafka.batches import HEAD_BYTES
 from agenttrace_adapters.kafka.cluster import Cluster
+from agenttrace_adapters.kafka.group import Group
 from agenttrace_adapters.kafka.offsets import Offsets
 from agenttrace_adapters.kafka.options import KafkaOptions
 from agenttrace_adapters.kafka.producer import PartitionProducer
@@ -19,14 +21,14 @@ from agenttrace_adapters.kafka.reader import Reader
 from agenttrace_adapters.kafka.records import OVERHEAD_BYTES, Outgoing
 from agenttrace_adapters.kafka.topic import TopicFacts, ready_topic
 from agenttrace_core.errors import InvalidInputError, PayloadTooLargeError, UnavailableError
-from agenttrace_core.ports.queue import Headers, Position, QueueCapabilities, Record, SpanQueue
+from agenttrace_core.ports.queue import Headers, Position, QueueCapabilities, Record, Retaining, Retention, SpanQueue
 
 _log = logging.getLogger(__name__)
 
 _MOST_UNDER_WAY = 128 << 20
 
 
-class KafkaQueue(SpanQueue):
+class KafkaQueue(SpanQueue, Retaining):
     """``kafka://HOST:9092,HOST2:9092/TOPIC?option=value``. Offsets are Kafka's; the options are in ``KafkaOptions``.
 
     The topic is made at the first start. Any number of processes may append and read; nothing is asked of
@@ -46,6 +48,7 @@ class KafkaQueue(SpanQueue):
         self._cluster = Cluster(options)
         self._offsets = Offsets(self._cluster, options)
         self._reader = Reader(self._cluster, options, self._offsets)
+        self._group = Group(self._cluster, options)
         self._facts: TopicFacts | None = None
         self._floors: Mapping[int, int] = {}
         self._producers: dict[int, PartitionProducer] = {}
@@ -69,9 +72,16 @@ class KafkaQueue(SpanQueue):
 
     async def open(self) -> None:
         """Find the brokers, make the topic if it is not there, and see that its leaders can be reached."""
+        await self._open(make=True)
+
+    async def open_existing(self) -> None:
+        """As ``open``, of a topic that is there."""
+        await self._open(make=False)
+
+    async def _open(self, *, make: bool) -> None:
         try:
             await self._cluster.open()
-            facts = await ready_topic(self._cluster, self._options)
+            facts = await ready_topic(self._cluster, self._options, make=make)
             self._cluster.hold_to(facts.topic_id)
             self._floors = await self._offsets.end()
         except BaseException:
@@ -79,6 +89,12 @@ class KafkaQueue(SpanQueue):
             raise
         self._capabilities = replace(self._capabilities, max_record_bytes=facts.max_message_bytes - OVERHEAD_BYTES)
         self._facts = facts
+        if facts.retention_ms is not None or facts.retention_bytes is not None:
+            _log.warning(
+                "the topic %s has a retention of its own (retention.ms=%s, retention.bytes=%s; None keeps everything): "
+                "what no writer has written by then is lost", self._options.topic, facts.retention_ms,
+                facts.retention_bytes,
+            )  # fmt: skip
 
     async def aclose(self) -> None:
         """Wait for the appends that are under way, and let go of the brokers."""
@@ -123,12 +139,33 @@ class KafkaQueue(SpanQueue):
         return {p: self._reader.end(p, end) for p, end in ends.items()}
 
     async def trim(self, partition: int, offset: int) -> None:
-        """Delete records, if the topic is ours or ``?trim=always``; otherwise it has a retention of its own."""
+        """Delete records, if the topic is ours or ``?trim=always``; otherwise it has a retention of its own.
+
+        Kafka is told, too, how far the topic is written: see ``Group``.
+        """
         is_ours = self._topic().is_ours
+        await self._group.commit(partition, offset)
         if self._options.trim == "always" or (self._options.trim == "auto" and is_ours):
             self._reader.forget(partition)
             await self._offsets.trim(partition, offset)
             self._reader.forget(partition)
+
+    async def retention(self, watermarks: Mapping[int, int] | None = None) -> Retention | None:
+        """Tell it of a topic with a retention time of its own, by the times that Kafka has of the records."""
+        total_ms = self._topic().retention_ms
+        if total_ms is None:
+            return None
+        begins, ends = await self.begin_offsets(), await self.end_offsets()
+        marks = {**begins, **(await self._group.committed() if watermarks is None else watermarks)}
+        left_ms: list[float] = [total_ms]
+        for partition, mark in marks.items():
+            if mark < begins.get(partition, 0):
+                left_ms.append(0)
+            elif mark < ends.get(partition, 0):
+                stored_ms = await self._reader.timestamp_ms(partition, mark)
+                if stored_ms is not None:
+                    left_ms.append(stored_ms + total_ms - time.time() * 1000)
+        return Retention(total_ms / 1000, max(0.0, min(left_ms)) / 1000)
 
     def _topic(self) -> TopicFacts:
         if self._facts is None:

@@ -66,6 +66,11 @@ class Reader:
             if time.monotonic() >= deadline:
                 return []
 
+    async def timestamp_ms(self, partition: int, offset: int) -> int | None:
+        """Return the time of the first record at or above ``offset``, as Kafka has it; None if there is none."""
+        fetched = await self._fetch(partition, offset, _LEAST_FETCH, 0.0)
+        return await asyncio.to_thread(fetched.first_timestamp_ms) if fetched is not None else None
+
     def end(self, partition: int, end: int) -> int:
         """Return where a reader comes to an end: at ``end``, or before markers that end a partition."""
         begin, until = self._gaps.get(partition, (end, end))
@@ -167,6 +172,14 @@ class Fetched:
         if self.size < _OFF_LOOP_BYTES:
             return self._take(max_bytes)
         return await asyncio.to_thread(self._take, max_bytes)
+
+    def first_timestamp_ms(self) -> int | None:
+        """Return the time of the first record, which is used up by that."""
+        try:
+            first = next(self._found, None)
+        except _DAMAGE:
+            return None
+        return None if first is None else first.timestamp
 
     def _take(self, max_bytes: int) -> list[Record]:
         records: list[Record] = []

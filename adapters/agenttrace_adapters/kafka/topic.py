@@ -14,7 +14,7 @@ from agenttrace_adapters.kafka.cluster import Cluster, Layout
 from agenttrace_adapters.kafka.connections import ADMIN
 from agenttrace_adapters.kafka.options import KafkaOptions
 from agenttrace_adapters.kafka.protocol import Code, RefusedError, error_name
-from agenttrace_core.errors import ConfigurationError, UnavailableError
+from agenttrace_core.errors import ConfigurationError, NotFoundError, UnavailableError
 
 _log = logging.getLogger(__name__)
 
@@ -39,14 +39,17 @@ class TopicFacts:
     """It says itself that it keeps everything until it is deleted: nobody but us makes room in it."""
 
 
-async def ready_topic(cluster: Cluster, options: KafkaOptions) -> TopicFacts:
+async def ready_topic(cluster: Cluster, options: KafkaOptions, *, make: bool) -> TopicFacts:
     """Make the topic if it is not there, wait until all its partitions have leaders, and read how it is set.
 
     Raises:
+        NotFoundError: it is not there, and is not to be made.
         ConfigurationError: it cannot be made, or be used as it is.
         UnavailableError: it is not ready in time.
     """
     if cluster.layout.topic_error == Code.UNKNOWN_TOPIC:
+        if not make:
+            raise NotFoundError(f"the topic {options.topic} is not there yet")
         await _make(cluster, options)
     layout = await _led(cluster, options)
     if layout.topic_id == UUID(int=0):

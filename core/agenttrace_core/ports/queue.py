@@ -6,7 +6,7 @@ from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 from uuid import UUID
 
 from agenttrace_core.ports.adapter import Adapter
@@ -130,3 +130,35 @@ class SpanQueue(Adapter, Protocol):
     @abstractmethod
     async def trim(self, partition: int, offset: int) -> None:
         """Allow everything below ``offset`` to be forgotten. Idempotent; may keep more than it must."""
+
+
+@dataclass(frozen=True, slots=True)
+class Retention:
+    """How long a queue keeps records that nobody trims, and how much of that is left of the oldest that is needed."""
+
+    total_s: float
+    left_s: float
+    """0 if some that were needed are gone."""
+
+
+@runtime_checkable
+class Retaining(Protocol):
+    """A queue that may forget by itself, whether or not what it forgets was written."""
+
+    @abstractmethod
+    async def open_existing(self) -> None:
+        """Open for a look, as ``open`` does, but make nothing.
+
+        Raises:
+            NotFoundError: there is no such queue yet.
+        """
+
+    @abstractmethod
+    async def retention(self, watermarks: Mapping[int, int] | None = None) -> Retention | None:
+        """Tell how long records at or above the watermarks are kept; None if they are until trimmed.
+
+        Without ``watermarks``, those up to which it was trimmed last count, by whichever process.
+
+        Raises:
+            UnavailableError: the backend does not answer.
+        """
