@@ -8,6 +8,9 @@ from contextlib import AsyncExitStack
 
 import structlog
 
+from agenttrace_core.ports.catalog import MetadataStore
+from agenttrace_core.ports.queue import Retaining, SpanQueue
+from agenttrace_core.services.queue_retention import watch_retention
 from agenttrace_core.services.sweep import Sweep
 from agenttrace_core.services.write import WriteConfig, WriteService
 from agenttrace_server.composition import Opened
@@ -57,8 +60,14 @@ async def run_write(settings: Settings, place: Place) -> None:
             beside(meter.keep_in(settings.data / FOLDER / "write.prom")),
             beside(loading),
             beside(sweep.run()),
+            beside(_watched(queue, catalog, meter)),
         ):
             await _until_drained(asyncio.create_task(service.run(tell_ready)), service, place)
+
+
+async def _watched(queue: SpanQueue, catalog: MetadataStore, meter: FileMeter) -> None:
+    if isinstance(queue, Retaining):
+        await watch_retention(queue, catalog, meter)
 
 
 def write_config(settings: Settings) -> WriteConfig:

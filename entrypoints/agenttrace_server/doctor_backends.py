@@ -10,6 +10,7 @@ from typing import cast
 from agenttrace_core.errors import AgentTraceError, UnavailableError
 from agenttrace_core.ports.limiter import RateLimiter
 from agenttrace_core.registry import make_adapter, without_password
+from agenttrace_server.doctor_queue import queue_finding
 from agenttrace_server.findings import Finding, Verdict
 from agenttrace_server.settings import Settings
 
@@ -18,6 +19,8 @@ _BURST = 1 << 30
 
 def examine_backends(settings: Settings) -> Iterator[Finding]:
     """Check every backend that is not of this machine."""
+    if (finding := queue_finding(settings)) is not None:
+        yield finding
     if not settings.cache.startswith("memory:"):
         yield asyncio.run(_cache(settings.cache))
 

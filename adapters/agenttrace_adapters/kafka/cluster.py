@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
+import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -15,7 +16,7 @@ from aiokafka.protocol.api import Request
 
 from agenttrace_adapters.kafka.connections import ADMIN, Connections
 from agenttrace_adapters.kafka.options import Address, KafkaOptions
-from agenttrace_adapters.kafka.protocol import Code, MetadataRequest, NoContactError, RefusedError
+from agenttrace_adapters.kafka.protocol import Code, MetadataRequest, NoContactError, RefusedError, StartingError
 from agenttrace_core.errors import AgentTraceError, ConfigurationError, UnavailableError
 
 T = TypeVar("T")
@@ -27,6 +28,7 @@ _AGAIN_S = 0.2
 _ANSWER_S = 2.0
 _HEDGE_S = 0.3
 _BACKOFF_S = 0.05
+_START_S = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +82,7 @@ class Cluster:
             ConfigurationError: they do not let us in, or are too old.
         """
         self._connections.open()
-        self._layout = await self._ask_any()
+        self._layout = await self._ask_patiently()
         self._opened = True
         self._keeper = asyncio.create_task(self._keep())
         return self._layout
@@ -205,6 +207,17 @@ class Cluster:
             self._away = str(error)
         self._stale.set()
 
+    async def _ask_patiently(self) -> Layout:
+        """Ask again while brokers are there, but have only just started."""
+        give_up = time.monotonic() + _START_S
+        while True:
+            try:
+                return await self._ask_any()
+            except StartingError:
+                if time.monotonic() > give_up:
+                    raise
+            await asyncio.sleep(_AGAIN_S)
+
     async def _ask_any(self) -> Layout:
         """Ask one broker after the other, without waiting long for the one before, and take the first answer."""
         known = list(self._layout.brokers.values()) if self._layout else []
@@ -233,7 +246,7 @@ class Cluster:
             raise NoContactError(f"the broker at {address} did not answer within {_ANSWER_S:g} s") from error
         layout = _layout_of(answer)
         if not layout.brokers:
-            raise NoContactError(f"the broker at {address} knows of no brokers yet")
+            raise StartingError(f"the broker at {address} knows of no brokers yet")
         return layout
 
 
@@ -247,7 +260,7 @@ def _layout_of(answer: Any) -> Layout:
 
 def _worst(errors: Sequence[AgentTraceError]) -> AgentTraceError:
     """Return what an operator should know first: being refused says more than silence."""
-    refusals = [e for e in errors if isinstance(e, ConfigurationError)]
-    if refusals:
-        return refusals[0]
+    for kind in (ConfigurationError, StartingError):
+        if found := [e for e in errors if isinstance(e, kind)]:
+            return found[0]
     return UnavailableError("; ".join(dict.fromkeys(str(e) for e in errors)))

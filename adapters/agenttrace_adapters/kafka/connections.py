@@ -7,7 +7,7 @@ import ssl
 from collections.abc import Collection
 from typing import Any
 
-from aiokafka.conn import AIOKafkaConnection, create_conn
+from aiokafka.conn import AIOKafkaConnection
 from aiokafka.errors import (
     AuthenticationFailedError,
     IncompatibleBrokerVersion,
@@ -30,13 +30,24 @@ _IDLE_MS = 540_000  # brokers close what was idle for ten minutes
 _REFUSALS = (AuthenticationFailedError, SaslAuthenticationFailed, UnsupportedSaslMechanismError)
 
 
+class Connection(AIOKafkaConnection):
+    """One that can be let go of at once: what is not sent yet is not sent any more."""
+
+    def abort(self) -> asyncio.Future[None] | None:
+        """Close it; whoever waits on it is told so. The future is done when it is closed."""
+        if self._writer is not None:
+            self._writer.transport.abort()
+        return self.close()
+
+
 class Connections:
     """Makes a connection where none is, and forgets one that broke. ``lane`` names the purpose."""
 
     def __init__(self, options: KafkaOptions) -> None:
         self._options = options
         self._ssl: ssl.SSLContext | None = None
-        self._open: dict[tuple[Address, str], AIOKafkaConnection] = {}
+        self._open: dict[tuple[Address, str], Connection] = {}
+        self._closing: set[asyncio.Future[None]] = set()
         self._locks: dict[tuple[Address, str], asyncio.Lock] = {}
 
     def open(self) -> None:
@@ -70,8 +81,10 @@ class Connections:
 
     def drop(self, address: Address, lane: str) -> None:
         """Close a connection; whoever waits on it is told so."""
-        if (connection := self._open.pop((address, lane), None)) is not None:
-            connection.close()
+        connection = self._open.pop((address, lane), None)
+        if connection is not None and (closing := connection.abort()) is not None and not closing.done():
+            self._closing.add(closing)
+            closing.add_done_callback(self._closing.discard)
 
     def keep_only(self, addresses: Collection[Address]) -> None:
         """Close connections to brokers that are no more."""
@@ -81,13 +94,12 @@ class Connections:
 
     async def aclose(self) -> None:
         """Close them all."""
-        closing = [c.close() for c in self._open.values()]
-        self._open.clear()
-        for closed in closing:
-            if closed is not None:
-                await closed
+        for address, lane in list(self._open):
+            self.drop(address, lane)
+        if self._closing:
+            await asyncio.wait(self._closing)
 
-    async def _get(self, address: Address, lane: str) -> AIOKafkaConnection:
+    async def _get(self, address: Address, lane: str) -> Connection:
         key = (address, lane)
         async with self._locks.setdefault(key, asyncio.Lock()):
             connection = self._open.get(key)
@@ -95,25 +107,28 @@ class Connections:
                 connection = self._open[key] = await self._connect(address, lane)
             return connection
 
-    async def _connect(self, address: Address, lane: str) -> AIOKafkaConnection:
+    async def _connect(self, address: Address, lane: str) -> Connection:
         options = self._options
+        connection = Connection(
+            address.host,
+            address.port,
+            client_id=_CLIENT,
+            request_timeout_ms=_ADMIN_MS if lane == ADMIN else _ANSWER_MS,
+            ssl_context=self._ssl,
+            security_protocol=options.security_protocol,
+            max_idle_ms=_IDLE_MS,
+            sasl_mechanism=options.sasl_mechanism,
+            sasl_plain_username=options.username,
+            sasl_plain_password=options.password,
+        )
         try:
-            return await create_conn(
-                address.host,
-                address.port,
-                client_id=_CLIENT,
-                request_timeout_ms=_ADMIN_MS if lane == ADMIN else _ANSWER_MS,
-                ssl_context=self._ssl,
-                security_protocol=options.security_protocol,
-                max_idle_ms=_IDLE_MS,
-                sasl_mechanism=options.sasl_mechanism,
-                sasl_plain_username=options.username,
-                sasl_plain_password=options.password,
-            )
+            await connection.connect()
         except _REFUSALS as error:
             raise ConfigurationError(f"queue: the broker at {address} does not let us in: {_words(error)}") from error
         except (OSError, KafkaError) as error:
-            raise NoContactError(f"no connection to the broker at {address}: {_words(error)}") from error
+            protocol = options.security_protocol
+            raise NoContactError(f"no connection ({protocol}) to the broker at {address}: {_words(error)}") from error
+        return connection
 
 
 def _words(error: BaseException) -> str:

@@ -27,6 +27,7 @@ _LANES = 8
 _ALL_IN_SYNC = -1
 _BATCH_BYTES = 1 << 20
 _OFF_LOOP_BYTES = 1 << 14
+_LEAST_BYTES_A_SECOND = 16 << 20
 _BACKOFF_S = 0.05
 _FORGOTTEN = (Code.OUT_OF_ORDER_SEQUENCE, Code.INVALID_PRODUCER_EPOCH, Code.UNKNOWN_PRODUCER_ID)
 
@@ -117,7 +118,7 @@ class PartitionProducer:
 
     async def _deliver(self, records: Sequence[Outgoing]) -> int:
         """Send a batch until it is acknowledged, or the time is up, and return the offset of its first record."""
-        timeout_s = self._options.timeout_ms / 1000
+        timeout_s = self._options.timeout_ms / 1000 + sum(r.size for r in records) / _LEAST_BYTES_A_SECOND
         delivery = _Delivery()
         try:
             async with asyncio.timeout(timeout_s):
@@ -145,7 +146,7 @@ class PartitionProducer:
     def _given_up(self, delivery: _Delivery, timeout_s: float) -> UnavailableError:
         self._producer = None
         why = delivery.error or "no answer"
-        return UnavailableError(f"partition {self._partition} acknowledged nothing within {timeout_s:g} s: {why}")
+        return UnavailableError(f"partition {self._partition} acknowledged nothing within {timeout_s:.2g} s: {why}")
 
     def _judge(self, error: NoContactError | RefusedError, delivery: _Delivery) -> None:
         """Decide whether to go on after an error, or raise it."""

@@ -30,6 +30,10 @@ class NoContactError(UnavailableError):
     """No answer came. What was asked may have been done, or not."""
 
 
+class StartingError(NoContactError):
+    """A broker answered that it is not a member of its cluster yet, or not again."""
+
+
 class RefusedError(UnavailableError):
     """A broker answered with an error code.
 

@@ -142,7 +142,7 @@ class Retention:
 
 
 @runtime_checkable
-class Retaining(Protocol):
+class Retaining(Adapter, Protocol):
     """A queue that may forget by itself, whether or not what it forgets was written."""
 
     @abstractmethod

@@ -7,7 +7,7 @@ import logging
 import anyio
 
 from agenttrace_core.errors import UnavailableError
-from agenttrace_core.ports.catalog import SegmentCatalog
+from agenttrace_core.ports.catalog import MetadataStore
 from agenttrace_core.ports.metrics import Meter
 from agenttrace_core.ports.queue import Retaining, Retention
 
@@ -18,7 +18,7 @@ LITTLE = 0.2
 _EVERY_S = 30.0
 
 
-async def watch_retention(queue: Retaining, catalog: SegmentCatalog, meter: Meter, every_s: float = _EVERY_S) -> None:
+async def watch_retention(queue: Retaining, catalog: MetadataStore, meter: Meter, every_s: float = _EVERY_S) -> None:
     """Tell the seconds left as a gauge, and warn when they are few; for as long as the caller does not cancel it."""
     while True:
         try:
