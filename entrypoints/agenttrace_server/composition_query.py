@@ -17,7 +17,7 @@ from agenttrace_core.services.queries import logs_of, queries_of
 from agenttrace_core.services.read import ReadService
 from agenttrace_core.services.score_figures import ScoreFiguresService
 from agenttrace_core.services.scores import ScoreService
-from agenttrace_core.services.view import Views
+from agenttrace_core.services.view import PublishedViews, Views
 from agenttrace_server.composition import CURSOR_SECRET, RECEIPT_SECRET, Opened
 from agenttrace_server.composition_ingest import authenticator, door_config, ingest_service
 from agenttrace_server.composition_meter import figures
@@ -49,7 +49,7 @@ async def run_query(settings: Settings, place: Place) -> None:
         )  # fmt: skip
         ingest, _ = await ingest_service(settings, opened)
         cursor_key = await catalog.secret(CURSOR_SECRET)
-        views, queries = Views(catalog, live, queue), queries_of(index)
+        views, queries = Views(PublishedViews(catalog, live), queue), queries_of(index)
         read = ReadService(
             views,
             index,

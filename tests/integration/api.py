@@ -33,7 +33,7 @@ from agenttrace_core.services.read import ReadService
 from agenttrace_core.services.refusals import Refusals
 from agenttrace_core.services.score_figures import ScoreFiguresService
 from agenttrace_core.services.scores import ScoreService
-from agenttrace_core.services.view import Views
+from agenttrace_core.services.view import PublishedViews, Views
 from agenttrace_core.services.write import WriteConfig, WriteService
 from agenttrace_server.auth import Authenticator
 from agenttrace_server.ingestion.config import DoorConfig
@@ -121,7 +121,7 @@ async def open_api(folder: Path, write: WriteConfig | None = LATER, limits: Quer
         async def told_parts() -> Mapping[str, bool]:
             return parts
 
-        views, queries = Views(catalog, live, queue), queries_of(index)
+        views, queries = Views(PublishedViews(catalog, live), queue), queries_of(index)
         read = ReadService(views, index, receipt_key=receipts, cursor_key=cursors)
         config, stop = DoorConfig(), asyncio.Event()
         services = ApiServices(

@@ -8,6 +8,7 @@ parents in a circle: the node of it with the least id stands as a root.
 from __future__ import annotations
 
 import secrets
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -46,6 +47,15 @@ class TreeKeys:
         parent = np.zeros(len(rows), np.uint64)
         parent[np.asarray(named.is_valid())] = words_of_hex(named.drop_null(), 8)[:, 0]
         return cls(trace, span_key(trace, span), np.where(parent == 0, 0, span_key(trace, parent)), span, parent)
+
+    @classmethod
+    def joined(cls, parts: Sequence[TreeKeys]) -> TreeKeys:
+        """Return the keys of the rows of all parts, one after the other."""
+        return cls(*(np.concatenate([getattr(part, name) for part in parts]) for name in cls.__slots__))
+
+    def where(self, chosen: Bools) -> TreeKeys:
+        """Return the keys of some of the rows."""
+        return TreeKeys(*(getattr(self, name)[chosen] for name in self.__slots__))
 
 
 def trace_key(project: pa.ChunkedArray | pa.Array, hi: UInt64s, lo: UInt64s) -> UInt64s:

@@ -8,7 +8,7 @@ up a view in which every span counts once.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import partial
 from uuid import UUID, uuid4
 
@@ -17,7 +17,6 @@ import pyarrow as pa
 from anyio import to_thread
 
 from agenttrace_core.model.segment import Snapshot
-from agenttrace_core.normalise.prices.pricing import Pricing
 from agenttrace_core.ports.index import SpanIndex, View
 from agenttrace_core.ports.live import LiveChunk, LiveState
 from agenttrace_core.ports.metrics import Meter
@@ -27,35 +26,16 @@ from agenttrace_core.query.tree import TreeKeys, trace_keys_of_rows
 from agenttrace_core.schema.arrays import Bools, UInt64s
 from agenttrace_core.schema.keys import identity_hashes
 from agenttrace_core.schema.traces import SUMMED_COLUMNS, trace_sums
+from agenttrace_core.services.decoded import Decoded
 from agenttrace_core.services.flush import superseded_rows
 from agenttrace_core.services.lineage import RECALL_COLUMNS, Lineage
 from agenttrace_core.services.live_group import LiveGroup, SealedRows
-from agenttrace_core.services.memory_of_writes import BodyMemory, IdentityFilter
+from agenttrace_core.services.memory_of_writes import IdentityFilter
 from agenttrace_core.services.retry import until_available
-from agenttrace_core.services.tail import Batch, Read, decode
 
 _SETTLING_COLUMNS = tuple(
     dict.fromkeys(("trace_id", *SETTLE_COLUMNS, *SUMMED_COLUMNS, *FLIPPING_COLUMNS, *RECALL_COLUMNS))
 )
-
-
-@dataclass(frozen=True, slots=True)
-class Decoded:
-    """A batch, and of each of its rows the hash of its identity and its place in its trace's tree."""
-
-    batch: Batch
-    hashes: UInt64s
-    keys: TreeKeys
-
-    @classmethod
-    def of(cls, batch: Batch) -> Decoded:
-        """Compute them. Takes its time: call it off the event loop."""
-        return cls(batch, identity_hashes(batch.rows), TreeKeys.of(batch.rows))
-
-
-def decoded(read: Read, known: BodyMemory, pricing: Pricing) -> Decoded:
-    """Decode what was read, leaving out bodies that are ``known``. Takes its time: call it off the event loop."""
-    return Decoded.of(decode(read, known, pricing))
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,15 +45,47 @@ class Remembered:
     Attributes:
         spans: identities of the newest, by which a later version is met with suspicion.
         lineage: trees that are still growing.
+        below: what is known of the snapshot's files besides, where more than one intake shares that.
     """
 
-    spans: IdentityFilter = field(default_factory=lambda: IdentityFilter(4_000_000))
-    lineage: Lineage = field(default_factory=Lineage)
+    spans: IdentityFilter
+    lineage: Lineage
+    below: Below | None = None
 
     def note(self, rows: pa.Table) -> None:
         """Note that spans exist, of which nothing else is remembered. Takes its time."""
         self.spans.add(identity_hashes(rows))
         self.lineage.seen(trace_keys_of_rows(rows))
+
+    def forgotten(self, keys: TreeKeys) -> Bools:
+        """Mark the rows of a batch whose traces are to be read back."""
+        return self.lineage.forgotten(keys, None if self.below is None else self.below.traces)
+
+    def repeated(self, hashes: UInt64s) -> Bools:
+        """Mark the rows of a batch that may be of spans that came before, or come twice in it; remember them all."""
+        repeated = self.spans.suspects(hashes) | _repeated_within(hashes)
+        if self.below is not None:
+            repeated |= self.below.spans.suspects(hashes)
+        self.spans.add(hashes)
+        return repeated
+
+
+@dataclass(frozen=True, slots=True)
+class Below:
+    """Identities of the newest spans in files, and the traces that they are of."""
+
+    spans: IdentityFilter
+    traces: IdentityFilter
+
+    def note(self, rows: pa.Table) -> None:
+        """Note that spans are in files. Takes its time."""
+        self.spans.add(identity_hashes(rows))
+        self.traces.add(np.unique(trace_keys_of_rows(rows)))
+
+    def sink(self, decoded: Decoded) -> None:
+        """Note that a batch is."""
+        self.spans.add(decoded.hashes)
+        self.traces.add(np.unique(decoded.keys.trace))
 
 
 class Intake:
@@ -94,7 +106,7 @@ class Intake:
         # By partition, what is in chunks or below the watermark: a batch that is still being decoded is not.
         self.admitted: dict[int, int] = dict(snapshot.watermarks)
         self._index = index
-        self._seen, self._lineage = remembered.spans, remembered.lineage
+        self._remembered, self._lineage = remembered, remembered.lineage
         self._meter = meter
         self._epoch = uuid4().hex
         self._chunk_number = 0
@@ -106,15 +118,14 @@ class Intake:
         batch, group = decoded.batch, self.current
         group.absorb(batch)
         if len(batch.rows) or len(batch.logs):
-            await self._recall(_traces_of(batch.rows, self._lineage.forgotten(decoded.keys)))
+            await self._recall(_traces_of(batch.rows, self._remembered.forgotten(decoded.keys)))
             placed = await to_thread.run_sync(self._lineage.place, batch.rows, decoded.keys)
             self._chunk_number += 1
             sums = await to_thread.run_sync(trace_sums, placed.rows)
             name = f"{self._epoch[:8]}-{self._chunk_number}"
             chunk = LiveChunk(name, batch.ranges, placed.rows, sums, batch.logs, group.take_flips(), placed.contexts)
             group.add_chunk(chunk)
-            repeated = self._seen.suspects(decoded.hashes) | _repeated_within(decoded.hashes)
-            self._seen.add(decoded.hashes)
+            repeated = self._remembered.repeated(decoded.hashes)
             for project, traces in _traces_of(batch.rows, repeated).items():
                 group.suspects.setdefault(project, set()).update(traces)
             await self._settle(group, _traces_of(batch.rows, repeated | placed.suspects))

@@ -37,6 +37,7 @@ from agenttrace_core.schema.arrays import Bools, Int64s, UInt64s, numbers, whole
 from agenttrace_core.schema.keys import words_of_hex
 from agenttrace_core.schema.tables import CONTEXTS
 from agenttrace_core.services.key_table import KeyTable, Records
+from agenttrace_core.services.memory_of_writes import IdentityFilter
 from agenttrace_core.services.names import Names
 
 RECALL_COLUMNS = (*COUNTING_COLUMNS, *OWN, "context_ref")
@@ -97,15 +98,17 @@ class Lineage:
         """Note that traces exist, of which nothing is remembered."""
         self._note(np.unique(traces), _FORGOTTEN)
 
-    def forgotten(self, keys: TreeKeys) -> Bools:
+    def forgotten(self, keys: TreeKeys, below: IdentityFilter | None = None) -> Bools:
         """Mark the rows of a batch whose traces have spans that are not remembered any more: ``recall`` those.
 
-        Traces that were not seen before begin with this batch, which is to be placed next.
+        Traces that were not seen before, nor are ``below``, begin with this batch, which is to be placed next.
         """
         traces, inverse = np.unique(keys.trace, return_inverse=True)
         found, records = self._traces.get(traces)
         self._note(traces[~found], self._spans.generation)
         forgotten = found & (self._spans.generation - records["since"] > 1)
+        if below is not None:
+            forgotten |= ~found & below.suspects(traces)
         return forgotten[inverse] if forgotten.any() else np.zeros(len(keys.trace), np.bool_)
 
     def recall(self, project: str, traces: Collection[str], rows: pa.Table, lost: pa.Table, *, forgotten: bool) -> None:

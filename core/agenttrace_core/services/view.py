@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import time
+from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Protocol
 from uuid import UUID
 
 import anyio
 
+from agenttrace_core.errors import UnavailableError
 from agenttrace_core.model.segment import Snapshot, Superseded
 from agenttrace_core.ports.catalog import SegmentCatalog
 from agenttrace_core.ports.index import View
@@ -21,13 +24,15 @@ _TORN_WAIT_S = 0.005
 
 @dataclass(frozen=True, slots=True)
 class Lag:
-    """Whether something that was acknowledged is not readable yet.
+    """Whether something that was acknowledged is not readable yet, or may be, since the queue does not say.
 
-    ``lag_bytes`` is how much of the log that is; None where the queue does not count bytes.
+    ``lag_bytes`` is how much of the log that is; None where the queue does not count bytes. It counts records
+    then: ``lag_records``. Both are None where it does not answer.
     """
 
     partial: bool = False
     lag_bytes: int | None = 0
+    lag_records: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,23 +44,31 @@ class Seen:
     lag: Lag
 
 
+class ViewSource(Protocol):
+    """Where views come from: a snapshot and live rows that fit together."""
+
+    @abstractmethod
+    async def view(self) -> View:
+        """Return the newest view. ``live.tail`` says up to where each partition is in it, or in the snapshot.
+
+        Raises:
+            UnavailableError: there is none that may still be read.
+        """
+
+
 class Views:
     """Makes views. Queries that come within ``max_age_s`` of one another share one.
 
     Args:
-        catalog: says which files are live.
-        live: the live table of this machine's writer.
+        source: where they come from.
         queue: says what has been acknowledged.
         max_age_s: how old a view may be when a query begins.
     """
 
-    def __init__(self, catalog: SegmentCatalog, live: LiveTable, queue: SpanQueue, *, max_age_s: float = 0.01) -> None:
-        self._catalog = catalog
-        self._live = live
+    def __init__(self, source: ViewSource, queue: SpanQueue, *, max_age_s: float = 0.01) -> None:
+        self._source = source
         self._queue = queue
         self._max_age_s = max_age_s
-        self._snapshot: Snapshot | None = None
-        self._joined: tuple[Snapshot, LiveState, View] | None = None
         self._seen: Seen | None = None
         self._looked_at = float("-inf")
         self._lock = anyio.Lock()
@@ -76,34 +89,65 @@ class Views:
             return self._seen
 
     async def _look(self) -> Seen:
-        """Read, in this order, the end of the log, the live table, and the catalog.
+        """Read the end of the log, and then what there is.
+
+        The end is read first, so that what was acknowledged before the query, and only that, counts as
+        lag if the rest does not have it.
+        """
+        ends = await self._ends()
+        view = await self._source.view()
+        tail, watermarks = view.live.tail, view.snapshot.watermarks
+        partitions = tail.keys() | watermarks.keys() if ends is None else ends.keys()
+        readable = {p: max(tail.get(p, 0), watermarks.get(p, 0)) for p in partitions}
+        return Seen(view, readable, self._lag(ends, readable))
+
+    async def _ends(self) -> Mapping[int, int] | None:
+        try:
+            return await self._queue.end_offsets()
+        except UnavailableError:
+            return None
+
+    def _lag(self, ends: Mapping[int, int] | None, readable: Mapping[int, int]) -> Lag:
+        if ends is None:
+            return Lag(partial=True, lag_bytes=None)
+        behind = sum(max(0, end - readable[p]) for p, end in ends.items())
+        if self._queue.capabilities.byte_offsets:
+            return Lag(behind > 0, behind)
+        return Lag(behind > 0, None if behind else 0, behind)
+
+
+class PublishedViews(ViewSource):
+    """Views of what the writer of this machine publishes.
+
+    Args:
+        catalog: says which files are live.
+        live: the writer's live table.
+    """
+
+    def __init__(self, catalog: SegmentCatalog, live: LiveTable) -> None:
+        self._catalog, self._live = catalog, live
+        self._snapshot: Snapshot | None = None
+        self._joined: tuple[Snapshot, LiveState, View] | None = None
+
+    async def view(self) -> View:
+        """Read the live table, and then the catalog.
 
         The order is what makes it exact. A chunk leaves the live table only after the commit that
         puts its rows into files. So whatever was decoded when the live table was read is in one
         of its chunks, or below watermarks that the catalog, read later, is sure to have. A
         commit in between shows as a chunk below the watermark: it is dropped, since its rows are
-        in the snapshot's files. Nothing is missed, and nothing is there twice. And the log's end
-        is read first, so that what was acknowledged before the query, and only that, counts as
-        lag if the rest does not have it.
+        in the snapshot's files. Nothing is missed, and nothing is there twice.
         """
-        ends = await self._queue.end_offsets()
-        live, view = await self._joined_view()
-        readable = {p: max(live.tail.get(p, 0), view.snapshot.watermarks.get(p, 0)) for p in ends}
-        behind = sum(max(0, end - readable[p]) for p, end in ends.items())
-        counts_bytes = self._queue.capabilities.byte_offsets
-        return Seen(view, readable, Lag(behind > 0, behind if counts_bytes or not behind else None))
-
-    async def _joined_view(self) -> tuple[LiveState, View]:
         tries = 0
         while True:
             live = await self._live.current()
             snapshot = await self._current_snapshot()
             view = self._view(snapshot, live)
             if view is not None:
-                return live, view
+                return view
             tries += 1
             if tries == _TORN_TRIES:
-                return live, View(snapshot, _above(snapshot, live, live.superseded))
+                return View(snapshot, _above(snapshot, live, live.superseded))
             await anyio.sleep(_TORN_WAIT_S)
 
     async def _current_snapshot(self) -> Snapshot:

@@ -28,6 +28,7 @@ from agenttrace_core.ports.live import LiveTable
 from agenttrace_core.ports.metrics import Meter, NoMeter
 from agenttrace_core.ports.queue import SpanQueue
 from agenttrace_core.ports.storage import ObjectStorage
+from agenttrace_core.services.decoded import decoded
 from agenttrace_core.services.failpoint import Failpoint, no_failpoint
 from agenttrace_core.services.flush import (
     EncodedGroup,
@@ -36,7 +37,7 @@ from agenttrace_core.services.flush import (
     store_files,
     store_letters,
 )  # fmt: skip
-from agenttrace_core.services.intake import Intake, Remembered, decoded
+from agenttrace_core.services.intake import Intake, Remembered
 from agenttrace_core.services.lineage import Lineage
 from agenttrace_core.services.live_group import LiveGroup, SealedRows
 from agenttrace_core.services.memory_of_writes import BodyMemory, IdentityFilter

@@ -13,7 +13,7 @@ from agenttrace_contracts.index_world import light_row, rows_of
 from agenttrace_core.model.segment import FileKind, OffsetRange, SegmentFile, Snapshot, Superseded
 from agenttrace_core.ports.live import LiveChunk, LiveState
 from agenttrace_core.schema.traces import trace_sums
-from agenttrace_core.services.view import Views
+from agenttrace_core.services.view import PublishedViews, Views
 
 pytestmark = pytest.mark.anyio
 
@@ -54,7 +54,8 @@ def _file() -> SegmentFile:
 
 
 def _views(catalog: StepCatalog, live: MemoryLiveTable, queue: MemoryQueue) -> Views:
-    return Views(catalog, live, queue, max_age_s=0)  # type: ignore[arg-type]  # as much of a catalog as a view asks
+    source = PublishedViews(catalog, live)  # type: ignore[arg-type]  # as much of a catalog as a view asks
+    return Views(source, queue, max_age_s=0)
 
 
 async def test_a_commit_between_the_two_readings_neither_hides_nor_doubles_rows() -> None:

@@ -1,0 +1,76 @@
+"""Decoded records on their way into the live state, to be cut at the watermarks of a snapshot, and joined again."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pyarrow as pa
+
+from agenttrace_core.model.segment import OffsetRange
+from agenttrace_core.normalise.prices.pricing import Pricing
+from agenttrace_core.query.tree import TreeKeys
+from agenttrace_core.schema.arrays import Bools, UInt64s, numbers
+from agenttrace_core.schema.keys import identity_hashes
+from agenttrace_core.services.memory_of_writes import BodyMemory
+from agenttrace_core.services.tail import Batch, Read, decode
+
+
+@dataclass(frozen=True, slots=True)
+class Decoded:
+    """A batch, and of each of its rows the hash of its identity and its place in its trace's tree."""
+
+    batch: Batch
+    hashes: UInt64s
+    keys: TreeKeys
+
+    @classmethod
+    def of(cls, batch: Batch) -> Decoded:
+        """Compute them. Takes its time: call it off the event loop."""
+        return cls(batch, identity_hashes(batch.rows), TreeKeys.of(batch.rows))
+
+    @classmethod
+    def joined(cls, parts: Sequence[Decoded]) -> Decoded:
+        """Make one of some that follow each other, without letters and what else only a writer needs."""
+        ranges: dict[int, OffsetRange] = {}
+        for r in (r for part in parts for r in part.batch.ranges):
+            ranges[r.partition] = replace(ranges.get(r.partition, r), next=r.next)
+        batch = Batch(
+            tuple(sorted(ranges.values())),
+            pa.concat_tables([part.batch.rows for part in parts]).combine_chunks(),
+            pa.concat_tables([part.batch.logs for part in parts]).combine_chunks(),
+        )
+        return cls(batch, np.concatenate([part.hashes for part in parts]), TreeKeys.joined([p.keys for p in parts]))
+
+    @property
+    def nbytes(self) -> int:
+        """Raw bytes of its spans and log records."""
+        return int(self.batch.rows["span"].nbytes + self.batch.logs["record"].nbytes)
+
+    def parted(self, offsets: Mapping[int, int]) -> tuple[Decoded, Decoded]:
+        """Return what of it is below some offsets, by partition, and what is at or above them."""
+        low, high = _below(self.batch.rows, offsets), _below(self.batch.logs, offsets)
+        cuts = [(r, min(max(offsets.get(r.partition, 0), r.first), r.next)) for r in self.batch.ranges]
+        below = tuple(replace(r, next=cut) for r, cut in cuts if r.first < cut)
+        above = tuple(replace(r, first=cut) for r, cut in cuts if cut < r.next)
+        return self._part(below, low, high), self._part(above, ~low, ~high)
+
+    def _part(self, ranges: tuple[OffsetRange, ...], rows: Bools, logs: Bools) -> Decoded:
+        if rows.all() and logs.all():
+            return replace(self, batch=replace(self.batch, ranges=ranges))
+        batch = Batch(ranges, self.batch.rows.filter(pa.array(rows)), self.batch.logs.filter(pa.array(logs)))
+        return Decoded(batch, self.hashes[rows], self.keys.where(rows))
+
+
+def decoded(read: Read, known: BodyMemory, pricing: Pricing) -> Decoded:
+    """Decode what was read, leaving out bodies that are ``known``. Takes its time: call it off the event loop."""
+    return Decoded.of(decode(read, known, pricing))
+
+
+def _below(table: pa.Table, offsets: Mapping[int, int]) -> Bools:
+    partition, offset = numbers(table, "partition"), numbers(table, "offset")
+    below = np.zeros(len(table), np.bool_)
+    for each, end in offsets.items():
+        below |= (partition == each) & (offset < end)
+    return below
