@@ -24,6 +24,7 @@ from agenttrace_server.settings import Settings
 
 CONFIG_FILE = Path("agenttrace.toml")
 ENV_PREFIX = "AGENTTRACE_"
+_TEST_PREFIX = "AGENTTRACE_TEST_"
 CLIENT_VARIABLES = frozenset(f"{ENV_PREFIX}{name}" for name in ("API", "API_KEY", "ENDPOINT", "CORPORA", "CONFIG"))
 """Variables that are not settings: the client's, the tests', and the name of the configuration file."""
 
@@ -99,7 +100,9 @@ def _from_file(config: Path | None, environ: Mapping[str, str]) -> dict[str, _Gi
 def _from_environment(environ: Mapping[str, str]) -> dict[str, _Given]:
     fields = {variable_of(key): (key, field) for key, field in known_keys()}
     ours = {
-        name: text for name, text in environ.items() if name.startswith(ENV_PREFIX) and name not in CLIENT_VARIABLES
+        name: text
+        for name, text in environ.items()
+        if name.startswith(ENV_PREFIX) and name not in CLIENT_VARIABLES and not name.startswith(_TEST_PREFIX)
     }
     _refuse_unknown(ours, fields, "the environment")
     return {
