@@ -8,7 +8,7 @@ import resource
 import signal
 import socket
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import structlog
 import uvloop
@@ -20,6 +20,7 @@ from agenttrace_server.settings import Settings
 from agenttrace_server.supervisor_child import Assignment, Role
 from agenttrace_server.tuning import keep_freed_memory
 
+_WITHOUT_A_PORT = (Role.WRITE, Role.COMPACT)
 _NICE = {Role.WRITE: 5, Role.COMPACT: 10}
 """Who steps back for whom: work behind can wait, an acknowledgement and an answer cannot."""
 
@@ -61,10 +62,9 @@ def _run(role: Role, settings: Settings, place: Place) -> None:
     os.nice(_NICE.get(role, 0))
     keep_freed_memory()
     _allow_many_files()
-    main = _main_of(role)
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            runner.run(_until_stopped(main(settings, place), place))
+            runner.run(_until_stopped(_main(role, settings, place), place))
     except Exception as error:  # noqa: BLE001 - the last place where it can be told in the form of the log
         cause = _innermost(error)
         if isinstance(cause, ConfigurationError):
@@ -77,6 +77,23 @@ def _allow_many_files() -> None:
     """Raise the bound on open files as far as it goes: each sender is one, and each file that is mapped."""
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+
+
+async def _main(role: Role, settings: Settings, place: Place) -> None:
+    part = _main_of(role)
+    if role not in _WITHOUT_A_PORT:
+        await part(settings, place)
+        return
+    from agenttrace_server.composition_health import health_port
+
+    ready = asyncio.Event()
+
+    def on_ready() -> None:
+        ready.set()
+        place.on_ready()
+
+    async with health_port(settings, place, lambda: ready.is_set() and not place.stop.is_set()):
+        await part(settings, replace(place, on_ready=on_ready))
 
 
 def _main_of(role: Role) -> Callable[[Settings, Place], Awaitable[None]]:

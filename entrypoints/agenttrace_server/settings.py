@@ -176,6 +176,17 @@ class PriceSettings(_Section):
     )
 
 
+class MetricsSettings(_Section):
+    """Where a part without a port of its own, run apart, says how it is: ``write`` and ``compact``."""
+
+    host: str = Field(default="127.0.0.1", description="address of the port for health and figures")
+    port: Port | None = Field(
+        default=None,
+        description="port on which `agenttrace write` and `agenttrace compact` answer /healthz, /readyz and /metrics; "
+        "none if not given",
+    )
+
+
 class LogSettings(_Section):
     """The service's own log: JSON lines on stderr."""
 
@@ -206,6 +217,7 @@ class Settings(_Section):
     compact: CompactSettings = CompactSettings()
     retention: RetentionSettings = RetentionSettings()
     prices: PriceSettings = PriceSettings()
+    metrics: MetricsSettings = MetricsSettings()
     log: LogSettings = LogSettings()
 
     @model_validator(mode="before")
