@@ -199,7 +199,7 @@ class Settings(_Section):
     """All of it, frozen. The five URLs choose the backends; by default they lie in the data folder."""
 
     data: Path = Field(default=DEFAULT_DATA, description="the data folder")
-    queue: str = Field(default="", description="span queue: log:PATH")
+    queue: str = Field(default="", description="span queue: log:PATH, or kafka://HOST:9092/TOPIC")
     storage: str = Field(default="", description="object storage: file:PATH")
     metadata: str = Field(
         default="", description="catalog: sqlite:PATH, or postgresql://USER:PASSWORD@HOST:PORT/DATABASE"

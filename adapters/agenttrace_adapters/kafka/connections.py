@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import ssl
 from collections.abc import Collection
 from typing import Any
@@ -20,6 +21,9 @@ from aiokafka.protocol.api import Request
 from agenttrace_adapters.kafka.options import Address, KafkaOptions
 from agenttrace_adapters.kafka.protocol import NoContactError
 from agenttrace_core.errors import ConfigurationError
+
+# At DEBUG it writes every request into the log, the one with the password among them.
+logging.getLogger("aiokafka.conn").setLevel(logging.INFO)
 
 ADMIN = "admin"
 """The lane of what takes its time: a topic that is made."""

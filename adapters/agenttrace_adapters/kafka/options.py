@@ -49,7 +49,7 @@ class KafkaOptions:
     compression: str = "zstd"
     linger_ms: int = 0
     """How long the first record of a batch waits for others. While a batch is under way, others collect anyway."""
-    timeout_ms: int = 800
+    timeout_ms: int = 700
     """An append fails once its partition has acknowledged nothing for so long."""
     trim: str = "auto"
     """Whether what was written is deleted from the topic. auto: if the topic itself says to keep everything."""
