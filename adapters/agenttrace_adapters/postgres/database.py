@@ -11,7 +11,7 @@ as PgBouncer hands out for it.
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any, TypeAlias, TypeVar
 
 import anyio
@@ -138,7 +138,8 @@ class Database:
             except AgentTraceError:
                 raise
             except BaseException:
-                connection.terminate()
+                with suppress(asyncpg.InterfaceError):  # the pool has noticed by itself
+                    connection.terminate()
                 raise
             finally:
                 await pool.release(connection)
