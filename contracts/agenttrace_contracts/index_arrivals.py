@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from agenttrace_contracts.index_world import World
@@ -16,14 +18,25 @@ async def check_arrivals(index: Arrivals, world: World, view: View, project: str
     for since in sorted({0, *offsets, max(offsets, default=0) + 1})[-3::2]:
         expected = [(*span.arrival, span.source, span.row) for span in own if span.light["offset"] >= since]
         for limit in (2, 1000):
-            assert await _walked(index, view, project, since, limit) == expected, (since, limit)
+            assert await _walked(index, view, project, {0: since}, limit) == expected, (since, limit)
+        await _check_moved(index, view, project, since, expected)
 
 
-async def _walked(index: Arrivals, view: View, project: str, since: int, limit: int) -> list[tuple[Any, ...]]:
-    place, told = {0: since}, list[tuple[Any, ...]]()
+async def _check_moved(index: Arrivals, view: View, project: str, base: int, expected: list[tuple[Any, ...]]) -> None:
+    """Assert that rows below the snapshot's ``offset_base``, which were moved there, are never new."""
+    moved = View(replace(view.snapshot, offset_base=base), view.live)
+    for place in ({0: 0}, {}):
+        assert await _walked(index, moved, project, place, 2) == expected, (base, place)
+
+
+async def _walked(
+    index: Arrivals, view: View, project: str, place: Mapping[int, int], limit: int
+) -> list[tuple[Any, ...]]:
+    told = list[tuple[Any, ...]]()
     while True:
         rows = await index.arrivals(view, project, place, limit=limit)
         told += [tuple(row.values()) for row in rows.select([*ARRIVAL, "source", "row"]).to_pylist()]
+        assert len(told) == len(set(told)), "a row is told twice"
         if len(rows) < limit:
             return told
-        place = place_after(rows, place, {}, whole=False)
+        place = place_after(rows, place, {}, whole=False, offset_base=view.snapshot.offset_base)

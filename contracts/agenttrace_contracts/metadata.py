@@ -14,7 +14,7 @@ from agenttrace_contracts.metadata_machine import MetadataMachine
 from agenttrace_contracts.metadata_values import QUEUE, a_file, a_letter, keys_of, live_ids, replaced_rows
 from agenttrace_core.errors import ConflictError, NotFoundError, WatermarkConflictError
 from agenttrace_core.model.segment import SegmentFile, StoredObject
-from agenttrace_core.ports.catalog import Advance, Commit, DeadLetter, MetadataStore
+from agenttrace_core.ports.catalog import Advance, Commit, DeadLetter, MetadataStore, Move
 
 _HOUR_S = 3600.0
 _SECRET_BYTES = 32
@@ -304,6 +304,44 @@ class MetadataContract(LeasesContract):
         assert await _collected(adapter) == {kept.key}
         with pytest.raises(NotFoundError):
             await adapter.dead_letter("p0", "0-1")
+
+    async def test_projects_are_told_that_have_letters(self, adapter: MetadataStore) -> None:
+        """Moved elsewhere without those of a project that has nothing else, its owner would never know."""
+        letters = [replace(a_letter("0-1"), project="b"), a_letter("0-2"), replace(a_letter("0-3"), project="a")]
+        await adapter.commit(Commit(QUEUE, [], dead_letters=letters))
+        assert list(await adapter.projects_with_letters()) == ["a", "b", "p0"]
+        await adapter.drop_dead_letters("b", ["0-1"])
+        assert list(await adapter.projects_with_letters()) == ["a", "p0"]
+
+    async def test_a_move_begins_in_an_empty_catalog_and_ends_once(self, adapter: MetadataStore) -> None:
+        """Half of a deployment must not be taken for the whole, nor be added to another's spans."""
+        source = uuid4()
+        assert await adapter.move() is None
+        with pytest.raises(ConflictError):
+            await adapter.end_move(7)
+        for _ in range(2):
+            await adapter.begin_move(source)
+        with pytest.raises(ConflictError):
+            await adapter.begin_move(uuid4())
+        assert await adapter.move() == Move(source)
+        version = await _flushed(adapter, a_file(1))
+        await adapter.begin_move(source)
+        assert (await adapter.snapshot()).offset_base == 0
+        await adapter.end_move(2**40)
+        assert await adapter.move() == Move(source, finished=True, offset_base=2**40)
+        snapshot = await adapter.snapshot()
+        assert (snapshot.offset_base, snapshot.files) == (2**40, (a_file(1),))
+        assert snapshot.version == await adapter.version() > version
+        for refused in (adapter.begin_move(source), adapter.end_move(7)):
+            with pytest.raises(ConflictError):
+                await refused
+
+    async def test_a_move_is_refused_by_a_catalog_in_use(self, adapter: MetadataStore) -> None:
+        """What two deployments held cannot be told apart again."""
+        await adapter.commit(Commit(QUEUE, []))
+        with pytest.raises(ConflictError):
+            await adapter.begin_move(uuid4())
+        assert await adapter.move() is None
 
     async def test_secrets_are_made_once(self, adapter: MetadataStore) -> None:
         """A receipt that one process signed, another must be able to read."""

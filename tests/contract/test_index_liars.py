@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import pyarrow as pa
@@ -71,6 +72,14 @@ class FlipsRowsAlone(MemoryIndex):
         return await blind._ledger(view, project)
 
 
+class TellsWhatWasMoved(MemoryIndex):
+    """Takes rows that were moved to the catalog from another queue for such as arrive."""
+
+    async def arrivals(self, view: View, project: str, since: Mapping[int, int], *, limit: int) -> pa.Table:
+        unmoved = View(replace(view.snapshot, offset_base=0), view.live)
+        return await super().arrivals(unmoved, project, since, limit=limit)
+
+
 async def _course_of_events(make: Callable[[], MemoryIndex], folder: Path) -> None:
     world = World(FolderObjects(folder))
     index = make()
@@ -86,7 +95,10 @@ async def _course_of_events(make: Callable[[], MemoryIndex], folder: Path) -> No
         await check_all(adapter, world)
 
 
-@pytest.mark.parametrize("liar", [OverlooksFlips, FlipsOnce, OverlooksContexts, StopsAtTheParent, FlipsRowsAlone])
+_LIARS = [OverlooksFlips, FlipsOnce, OverlooksContexts, StopsAtTheParent, FlipsRowsAlone, TellsWhatWasMoved]
+
+
+@pytest.mark.parametrize("liar", _LIARS)
 async def test_a_liar_is_caught(liar: type[MemoryIndex], tmp_path: Path) -> None:
     """Lost otherwise: the worth of the suite to who writes an index."""
     await _course_of_events(MemoryIndex, tmp_path / "honest")

@@ -208,6 +208,20 @@ class LosesItsPlace(Liar):
         await self.do("DELETE FROM dead_letters WHERE dropped = 1")
 
 
+class MovesIntoWhatIsThere(Liar):
+    """Lets a move begin in a catalog that is in use."""
+
+    async def begin_move(self, source: UUID) -> None:
+        await self.do("INSERT INTO moves VALUES (?, 0, 0)", str(source))
+
+
+class ForgetsWhatWasMoved(Liar):
+    """Does not tell readers which rows came from elsewhere."""
+
+    async def snapshot(self) -> Snapshot:
+        return replace(await super().snapshot(), offset_base=0)
+
+
 class MakesSecretsAnew(Liar):
     """Has a secret a call."""
 
@@ -323,6 +337,8 @@ _LIARS: dict[type[Liar], str] = {
     TurnsBodiesAround: "test_bodies_are_remembered_in_order",
     ShowsLettersOfOthers: "test_dead_letters_are_the_projects_own",
     LosesItsPlace: "test_dead_letters_in_pages",
+    MovesIntoWhatIsThere: "test_a_move_is_refused_by_a_catalog_in_use",
+    ForgetsWhatWasMoved: "test_a_move_begins_in_an_empty_catalog_and_ends_once",
     MakesSecretsAnew: "test_secrets_are_made_once",
     CommitsInMemory: "test_what_was_committed_outlives_the_instance",
     LeasesToAll: "test_a_lease_has_one_holder",

@@ -26,11 +26,11 @@ async def arrivals(sources: SourceCache, view: View, project: str, since: Mappin
     First only where every new row is, and then the rows of those that are wanted. What is in files is
     hardly ever new: their rows lie below the watermarks, and only a reader who has not come that far looks.
     """
-    found = [_PLACES.empty_table()]
+    found, base = [_PLACES.empty_table()], view.snapshot.offset_base
     for chunk in view.live.chunks:
         if any(r.next > since.get(r.partition, 0) for r in chunk.ranges):
             own = np.flatnonzero(np.asarray(pc.equal(chunk.rows["project"], pa.scalar(project, pa.string()))))
-            found.append(_new_places(chunk.rows, own, chunk.id, sources.dropped(view, chunk.id), since))
+            found.append(_new_places(chunk.rows, own, chunk.id, sources.dropped(view, chunk.id), since, base))
     if any(mark > since.get(partition, 0) for partition, mark in view.snapshot.watermarks.items()):
         found += await _in_files(sources, view, project, since)
     places = pa.concat_tables(found).combine_chunks()
@@ -39,7 +39,8 @@ async def arrivals(sources: SourceCache, view: View, project: str, since: Mappin
 
 
 async def _in_files(sources: SourceCache, view: View, project: str, since: Mapping[int, int]) -> list[pa.Table]:
-    least = min((since.get(partition, 0) for partition in view.snapshot.watermarks), default=0)
+    base = view.snapshot.offset_base
+    least = base + min((since.get(partition, 0) for partition in view.snapshot.watermarks), default=0)
     found: list[pa.Table] = []
     for file in view.snapshot.files:
         runs = [(s.first_row, s.first_row + s.rows) for s in file.segments if s.project == project]
@@ -50,27 +51,39 @@ async def _in_files(sources: SourceCache, view: View, project: str, since: Mappi
         rows = rows[np.logical_or.reduce([(rows >= first) & (rows < stop) for first, stop in runs])]
         if len(rows):
             dropped = sources.dropped(view, str(file.id))
-            found.append(await to_thread.run_sync(_file_places, reader.twin(), rows, str(file.id), dropped, since))
+            found.append(
+                await to_thread.run_sync(_file_places, reader.twin(), rows, str(file.id), dropped, since, base)
+            )
     return found
 
 
 def _file_places(
-    reader: ParquetRows, rows: Int64s, source: str, dropped: Int64s | None, since: Mapping[int, int]
+    reader: ParquetRows,
+    rows: Int64s,
+    source: str,
+    dropped: Int64s | None,
+    since: Mapping[int, int],
+    offset_base: int,
 ) -> pa.Table:
     table = reader.take(rows, ARRIVAL)
     reader.close()
-    places = _new_places(table, np.arange(len(rows)), source, None, since)
+    places = _new_places(table, np.arange(len(rows)), source, None, since, offset_base)
     numbers = rows[places["row"].to_numpy()]
     places = places.set_column(len(ARRIVAL) + 1, LOCATION.field("row"), pa.array(numbers, pa.int64()))
     return places if dropped is None else places.filter(pa.array(~np.isin(numbers, dropped)))
 
 
 def _new_places(
-    table: pa.Table, rows: Int64s, source: str, dropped: Int64s | None, since: Mapping[int, int]
+    table: pa.Table,
+    rows: Int64s,
+    source: str,
+    dropped: Int64s | None,
+    since: Mapping[int, int],
+    offset_base: int,
 ) -> pa.Table:
     kept = rows if dropped is None else rows[~np.isin(rows, dropped)]
     arrival = table.select(ARRIVAL).take(pa.array(kept, pa.int64()))
-    new = is_new(arrival, since)
+    new = is_new(arrival, since, offset_base)
     columns = [*arrival.filter(pa.array(new)).columns, pa.repeat(pa.scalar(source, pa.string()), int(new.sum()))]
     return pa.table([*columns, pa.array(kept[new], pa.int64())], schema=_PLACES)
 

@@ -109,7 +109,8 @@ class MemoryIndex(SpanIndex, SpanQueries, TraceOwners, Arrivals, LogQueries):
     async def arrivals(self, view: View, project: str, since: Mapping[int, int], *, limit: int) -> pa.Table:
         """Read every light object of the project, and keep what is new."""
         found = [pa.schema([*LIGHT, *LOCATION]).empty_table()]
-        found += [rows.filter(pa.array(is_new(rows, since))) async for rows in self._light(view, project)]
+        base = view.snapshot.offset_base
+        found += [rows.filter(pa.array(is_new(rows, since, base))) async for rows in self._light(view, project)]
         new = pa.concat_tables(found).combine_chunks()
         return new.take(pa.array(first_arrived(new, limit)))
 

@@ -8,11 +8,11 @@ from collections.abc import Mapping, Sequence
 from typing import TypeVar
 from uuid import UUID
 
-from agenttrace_adapters.sql import changes, leases, letters
+from agenttrace_adapters.sql import changes, leases, letters, moves
 from agenttrace_adapters.sql.letters import LetterBounds
 from agenttrace_adapters.sql.statements import NOW, Query, Steps
 from agenttrace_core.model.segment import SegmentFile, StoredObject
-from agenttrace_core.ports.catalog import Commit, DeadLetter, MetadataStore
+from agenttrace_core.ports.catalog import Commit, DeadLetter, MetadataStore, Move
 
 _HASH_BYTES = 16
 _SECRET_BYTES = 32
@@ -75,6 +75,10 @@ class SqlCatalog(MetadataStore):
         """Return a project's newest letters; see the port."""
         return await self._read(letters.newest(project, limit, before, self._letters))
 
+    async def projects_with_letters(self) -> Sequence[str]:
+        """Return who has letters; see the port."""
+        return await self._read(letters.projects())
+
     async def dead_letter(self, project: str, letter_id: str) -> DeadLetter:
         """Return one letter; see the port."""
         return await self._read(letters.one(project, letter_id, self._letters))
@@ -82,6 +86,18 @@ class SqlCatalog(MetadataStore):
     async def drop_dead_letters(self, project: str, ids: Sequence[str]) -> None:
         """Forget letters; see the port."""
         await self._change(letters.drop(project, ids))
+
+    async def move(self) -> Move | None:
+        """Return how the catalog began; see the port."""
+        return await self._read(moves.read())
+
+    async def begin_move(self, source: UUID) -> None:
+        """Begin with what another deployment held; see the port."""
+        await self._change(moves.begin(source))
+
+    async def end_move(self, offset_base: int) -> None:
+        """Say that all is there; see the port."""
+        await self._change(moves.end(offset_base))
 
     async def secret(self, name: str) -> bytes:
         """Return a shared secret; see the port."""

@@ -65,6 +65,12 @@ def newest(project: str, limit: int, before: str | None, bounds: LetterBounds) -
     return [decode_letter(row) for row in found]
 
 
+def projects() -> Steps[list[str]]:
+    """Return who has letters, if they have not all expired since the last commit."""
+    found = yield Query("SELECT DISTINCT project FROM dead_letters WHERE dropped = 0 ORDER BY project")
+    return [project for (project,) in found]
+
+
 def one(project: str, letter_id: str, bounds: LetterBounds) -> Steps[DeadLetter]:
     """Return one letter.
 

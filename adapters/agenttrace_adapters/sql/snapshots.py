@@ -25,6 +25,7 @@ class Difference:
     files: Rows = ()
     objects: Rows = ()
     superseded: Rows = ()
+    moves: Rows = ()
 
 
 def read_difference(since: int) -> Steps[Difference]:
@@ -50,7 +51,8 @@ def read_difference(since: int) -> Steps[Difference]:
         "SELECT file_id, project, row_numbers, traces_ipc FROM superseded WHERE version > ? ORDER BY version, position",
         since,
     )
-    return Difference(since, version, watermarks, dead, files, objects, superseded)
+    moves = yield Query("SELECT offset_base FROM moves")
+    return Difference(since, version, watermarks, dead, files, objects, superseded, moves)
 
 
 class SnapshotReader:
@@ -87,6 +89,7 @@ class SnapshotReader:
             watermarks=dict(difference.watermarks),
             files=tuple(self._files.values()),
             superseded=tuple(s for by_project in self._superseded.values() for s in by_project.values()),
+            offset_base=difference.moves[0][0] if difference.moves else 0,
         )
         return self._newest
 

@@ -124,10 +124,12 @@ class Superseded:
 class Snapshot:
     """The catalog at one moment. Rows of a partition below ``watermarks[p]`` are in ``files``.
 
-    ``version`` grows with every commit. ``files`` holds live files only.
+    ``version`` grows with every commit. ``files`` holds live files only. The offset of a row is that of its record
+    and ``offset_base``; rows below that were moved here, and lie in no partition of this catalog's queue.
     """
 
     version: int
     watermarks: Mapping[int, int] = field(default_factory=dict)
     files: tuple[SegmentFile, ...] = ()
     superseded: tuple[Superseded, ...] = ()
+    offset_base: int = 0

@@ -151,6 +151,10 @@ class DeadLetters(Protocol):
         """Return the newest first; ``before`` is the id after which to go on."""
 
     @abstractmethod
+    async def projects_with_letters(self) -> Sequence[str]:
+        """Return the names of all projects that have any, in order."""
+
+    @abstractmethod
     async def dead_letter(self, project: str, letter_id: str) -> DeadLetter:
         """Return one.
 
@@ -161,6 +165,42 @@ class DeadLetters(Protocol):
     @abstractmethod
     async def drop_dead_letters(self, project: str, ids: Sequence[str]) -> None:
         """Forget letters, replayed or too old. Their objects are condemned. Idempotent."""
+
+
+@dataclass(frozen=True, slots=True)
+class Move:
+    """That what a catalog began with came from another deployment, whose queue was ``source``.
+
+    It may be used once it is ``finished``. ``offset_base`` is that of ``Snapshot``.
+    """
+
+    source: UUID
+    finished: bool = False
+    offset_base: int = 0
+
+
+class Moves(Protocol):
+    """What says that a catalog is being filled with what another deployment held, or has been."""
+
+    @abstractmethod
+    async def move(self) -> Move | None:
+        """Return how the catalog began; None for one that began empty."""
+
+    @abstractmethod
+    async def begin_move(self, source: UUID) -> None:
+        """Say that all that is committed from now on comes from ``source``. Idempotent while it is not finished.
+
+        Raises:
+            ConflictError: something was committed before, or moved from elsewhere, or the move is finished.
+        """
+
+    @abstractmethod
+    async def end_move(self, offset_base: int) -> None:
+        """Say that all is there, with a new version. ``offset_base`` is above every offset that a row has.
+
+        Raises:
+            ConflictError: no move has begun, or it is finished.
+        """
 
 
 class Secrets(Protocol):
@@ -191,5 +231,5 @@ class Leases(Protocol):
         """Return the holder of every lease that has not ended, by name, of the names that begin so."""
 
 
-class MetadataStore(SegmentCatalog, WriterMemory, DeadLetters, Secrets, Leases, Protocol):
+class MetadataStore(SegmentCatalog, WriterMemory, DeadLetters, Secrets, Leases, Moves, Protocol):
     """All that one metadata adapter provides."""

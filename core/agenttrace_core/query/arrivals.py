@@ -13,13 +13,14 @@ ARRIVAL = ("partition", "offset", "position")
 """The columns of ``LIGHT`` that say when a row arrived."""
 
 
-def is_new(rows: pa.Table, since: Mapping[int, int]) -> Bools:
+def is_new(rows: pa.Table, since: Mapping[int, int], offset_base: int = 0) -> Bools:
     """Return which rows are of records at or after ``since``: by partition, the offset of the first that is new.
 
-    Everything is new of a partition that ``since`` does not name.
+    Everything is new of a partition that ``since`` does not name. ``offset_base`` is that of the snapshot: rows
+    below it came to this catalog otherwise, and are never new.
     """
-    partition, offset = numbers(rows, "partition"), numbers(rows, "offset")
-    new = np.ones(len(rows), np.bool_)
+    partition, offset = numbers(rows, "partition"), numbers(rows, "offset") - offset_base
+    new = offset >= 0
     for each, place in since.items():
         new &= (partition != each) | (offset >= place)
     return new
@@ -42,7 +43,7 @@ def first_arrived(rows: pa.Table, limit: int) -> Int64s:
 
 
 def place_after(
-    rows: pa.Table, since: Mapping[int, int], readable: Mapping[int, int], *, whole: bool
+    rows: pa.Table, since: Mapping[int, int], readable: Mapping[int, int], *, whole: bool, offset_base: int = 0
 ) -> dict[int, int]:
     """Return where to go on after ``rows``, which arrived after ``since``.
 
@@ -51,6 +52,7 @@ def place_after(
         since: where they were read from.
         readable: by partition, where what was readable then ends.
         whole: whether ``rows`` are all that had arrived. Else partitions after the last row's are untouched.
+        offset_base: that of the snapshot.
     """
     place = dict(since)
     last = (int(rows["partition"][-1].as_py()), int(rows["offset"][-1].as_py())) if len(rows) else None
@@ -58,5 +60,5 @@ def place_after(
         if whole or last is None or partition < last[0]:
             place[partition] = max(end, since.get(partition, 0))
     if last is not None and not whole:
-        place[last[0]] = last[1] + 1
+        place[last[0]] = last[1] + 1 - offset_base
     return place

@@ -113,7 +113,8 @@ class ArrivalService:
             return LIGHT.empty_table(), dict(place), True
         rows = await self._index.arrivals(seen.view, project, place, limit=self.config.batch)
         caught_up = len(rows) < self.config.batch
-        following = place_after(rows, place, seen.readable, whole=caught_up)
+        base = seen.view.snapshot.offset_base
+        following = place_after(rows, place, seen.readable, whole=caught_up, offset_base=base)
         return await self._chosen(seen.view, rows, predicate), following, caught_up
 
     async def _chosen(self, view: View, rows: pa.Table, predicate: SpanPredicate) -> pa.Table:

@@ -55,7 +55,8 @@ class Read:
 
     Each record has its body, wherever that was kept; ``objects`` are the keys of those that were kept in the storage.
     ``unresolved`` are such as are not there. To a writer that is damage. To a reader that does not write it
-    may be, and otherwise says that their writer has committed, and deleted them.
+    may be, and otherwise says that their writer has committed, and deleted them. ``offset_base`` is that of the
+    catalog's snapshot.
     """
 
     records: Sequence[Record]
@@ -63,6 +64,7 @@ class Read:
     letters: Sequence[Letter] = ()
     unresolved: Sequence[Unresolved] = ()
     objects: Sequence[str] = ()
+    offset_base: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +110,7 @@ class Tail:
         queue: what is read.
         storage: where the bodies are that were too long for it.
         watermarks: by partition, the offset to begin at.
+        offset_base: that of the catalog's snapshot.
         partitions: those to read; all that there are by default.
     """
 
@@ -117,11 +120,13 @@ class Tail:
         storage: ObjectStorage,
         watermarks: Mapping[int, int],
         *,
+        offset_base: int,
         partitions: Collection[int] | None = None,
     ) -> None:
         self._queue = queue
         self._storage = storage
         self._next = dict(watermarks)
+        self._offset_base = offset_base
         self._partitions = partitions
 
     @property
@@ -153,6 +158,7 @@ class Tail:
             [letter for piece in pieces for letter in piece.letters],
             [miss for piece in pieces for miss in piece.unresolved],
             [key for piece in pieces for key in piece.objects],
+            self._offset_base,
         )
 
     def _is_ours(self, partition: int) -> bool:
@@ -164,12 +170,18 @@ class Tail:
             found = await self._queue.read(partition, first, max_bytes=max_bytes)
         except CorruptionError as damage:
             following = damage.skip_to if damage.skip_to is not None else end
-            return Read((), (OffsetRange(partition, first, following),), [_damaged(partition, first, damage)])
+            return Read((), (OffsetRange(partition, first, following),), [self._damaged(partition, first, damage)])
         resolved = await resolve(found, self._storage, max_bytes)
         if resolved.next_offset is None:
             return Read((), ())
         ranges = (OffsetRange(partition, first, resolved.next_offset),)
         return Read(resolved.records, ranges, (), resolved.unresolved, resolved.keys)
+
+    def _damaged(self, partition: int, offset: int, damage: CorruptionError) -> Letter:
+        _log.error("the log is damaged", extra={"partition": partition, "offset": offset, "error": str(damage)})
+        letter_id = _letter_id(partition, offset + self._offset_base)
+        reason = f"the log is damaged: {damage}"
+        return Letter(DeadLetter(letter_id, DEFAULT_PROJECT, Signal.TRACES, time.time_ns(), reason, 0), b"")
 
 
 def decode(read: Read, known: BodyMemory, pricing: Pricing = PACKAGE_PRICES) -> Batch:
@@ -187,18 +199,24 @@ def decode(read: Read, known: BodyMemory, pricing: Pricing = PACKAGE_PRICES) -> 
         if miss.reference is not None and (miss.reference.digest in known or miss.reference.digest in fresh):
             repeated += 1
         else:  # and is not remembered: who sends it again brings the bytes
-            letters.append(_lost(miss))
+            letters.append(_lost(miss, read.offset_base))
     of: dict[Signal, list[Record]] = {signal: [] for signal in Signal}
     for record in fresh.values():
         of[record.headers.signal].append(record)
-    letters += [_refused(record) for record in of[Signal.REFUSED]]
-    rows = _surviving(partial(decode_records, pricing=pricing), of[Signal.TRACES], ROWS, letters)
-    logs = _surviving(decode_log_records, of[Signal.LOGS], LOGS, letters)
+    base = read.offset_base
+    letters += [_refused(record, base) for record in of[Signal.REFUSED]]
+    of_traces = partial(decode_records, pricing=pricing, offset_base=base)
+    rows = _surviving(of_traces, of[Signal.TRACES], ROWS, letters, base)
+    logs = _surviving(partial(decode_log_records, offset_base=base), of[Signal.LOGS], LOGS, letters, base)
     return Batch(read.ranges, rows, logs, letters, tuple(fresh), repeated, read.objects)
 
 
 def _surviving(
-    decoder: Callable[[Sequence[Record]], pa.Table], records: list[Record], schema: pa.Schema, letters: list[Letter]
+    decoder: Callable[[Sequence[Record]], pa.Table],
+    records: list[Record],
+    schema: pa.Schema,
+    letters: list[Letter],
+    offset_base: int,
 ) -> pa.Table:
     if not records:
         return schema.empty_table()
@@ -206,22 +224,26 @@ def _surviving(
         return decoder(records)
     except (AgentTraceError, pa.ArrowException, ValueError):
         _log.warning("a batch of %d records does not decode; trying them one by one", len(records))
-    tables = [table for record in records if (table := _alone(decoder, record, letters)) is not None]
+    tables: list[pa.Table] = []
+    for record in records:
+        table, error = _alone(decoder, record)
+        tables += [] if table is None else [table]
+        letters += [] if error is None else [_poison(record, error, offset_base)]
     return pa.concat_tables(tables) if tables else schema.empty_table()
 
 
-def _alone(decoder: Callable[[Sequence[Record]], pa.Table], record: Record, letters: list[Letter]) -> pa.Table | None:
-    for attempt in range(1, _POISON_TRIES + 1):
+def _alone(decoder: Callable[[Sequence[Record]], pa.Table], record: Record) -> tuple[pa.Table | None, Exception | None]:
+    poison: Exception | None = None
+    for _ in range(_POISON_TRIES):
         try:
-            return decoder([record])
+            return decoder([record]), None
         except (AgentTraceError, pa.ArrowException, ValueError) as error:
-            if attempt == _POISON_TRIES:
-                _log.error("a record is poison", extra={"position": str(record.position), "error": str(error)})
-                letters.append(_poison(record, error))
-    return None
+            poison = error
+    _log.error("a record is poison", extra={"position": str(record.position), "error": str(poison)})
+    return None, poison
 
 
-def _poison(record: Record, error: Exception) -> Letter:
+def _poison(record: Record, error: Exception, offset_base: int) -> Letter:
     refusal = RefusedInput(
         project=record.headers.project,
         signal=record.headers.signal,
@@ -231,10 +253,10 @@ def _poison(record: Record, error: Exception) -> Letter:
         encoding=Encoding.PROTOBUF,
         body=record.body,
     )
-    return _letter(record, refusal, refusal.to_record()[1])
+    return _letter(record, refusal, refusal.to_record()[1], offset_base)
 
 
-def _lost(miss: Unresolved) -> Letter:
+def _lost(miss: Unresolved, offset_base: int) -> Letter:
     headers = miss.record.headers
     refusal = RefusedInput(
         project=headers.project,
@@ -245,21 +267,20 @@ def _lost(miss: Unresolved) -> Letter:
         encoding=Encoding.PROTOBUF,
         body=miss.found,
     )
-    return _letter(miss.record, refusal, refusal.to_record()[1])
+    return _letter(miss.record, refusal, refusal.to_record()[1], offset_base)
 
 
-def _refused(record: Record) -> Letter:
+def _refused(record: Record, offset_base: int) -> Letter:
     try:
-        return _letter(record, RefusedInput.from_record(record.body), record.body)
+        return _letter(record, RefusedInput.from_record(record.body), record.body, offset_base)
     except InvalidInputError as error:
-        return _poison(record, error)
+        return _poison(record, error, offset_base)
 
 
-def _letter(record: Record, refusal: RefusedInput, body: bytes) -> Letter:
-    position = record.position
+def _letter(record: Record, refusal: RefusedInput, body: bytes, offset_base: int) -> Letter:
     return Letter(
         DeadLetter(
-            id=f"{position.partition}-{position.offset}",
+            id=_letter_id(record.position.partition, record.position.offset + offset_base),
             project=record.headers.project,
             signal=refusal.signal,
             received_ns=refusal.received_ns,
@@ -270,8 +291,5 @@ def _letter(record: Record, refusal: RefusedInput, body: bytes) -> Letter:
     )
 
 
-def _damaged(partition: int, offset: int, damage: CorruptionError) -> Letter:
-    _log.error("the log is damaged", extra={"partition": partition, "offset": offset, "error": str(damage)})
-    reason = f"the log is damaged: {damage}"
-    head = DeadLetter(f"{partition}-{offset}", DEFAULT_PROJECT, Signal.TRACES, time.time_ns(), reason, 0)
-    return Letter(head, b"")
+def _letter_id(partition: int, offset: int) -> str:
+    return f"{partition}-{offset}"

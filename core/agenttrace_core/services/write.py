@@ -172,7 +172,13 @@ class WriteService:
         # In this order: a body that is known must be in the snapshot's files.
         self._bodies.add(await self._catalog.bodies(self._config.dedupe_bodies))
         snapshot = await self._catalog.snapshot()
-        self._tail = Tail(self._queue, self._storage, snapshot.watermarks, partitions=self._partitions)
+        self._tail = Tail(
+            self._queue,
+            self._storage,
+            snapshot.watermarks,
+            offset_base=snapshot.offset_base,
+            partitions=self._partitions,
+        )
         self._intake = Intake(self._index, snapshot, self._remembered, meter=self._meter)
         await self._publish()
 

@@ -44,10 +44,10 @@ def decode_ids(body: bytes) -> tuple[pa.BinaryArray, pa.BinaryArray]:
     return spans.field(0), spans.field(1)
 
 
-def decode_records(records: Sequence[Record], pricing: Pricing = PACKAGE_PRICES) -> pa.Table:
+def decode_records(records: Sequence[Record], pricing: Pricing = PACKAGE_PRICES, *, offset_base: int = 0) -> pa.Table:
     """Decode records of signal ``traces`` into a table in the ``ROWS`` schema, in order of arrival.
 
-    ``pricing`` says what their calls cost.
+    ``pricing`` says what their calls cost; ``offset_base`` is added to the offsets of their records.
 
     Raises:
         CorruptionError: a body does not parse, or its two passes do not agree.
@@ -58,7 +58,7 @@ def decode_records(records: Sequence[Record], pricing: Pricing = PACKAGE_PRICES)
         raise CorruptionError(f"a queued request does not parse: {error}") from error
     if len(light.spans) != len(sliced.spans):
         raise CorruptionError("a queued request has other spans as columns than as slices")
-    arrival = _arrival(records, light.record_of_span())
+    arrival = _arrival(records, light.record_of_span(), offset_base)
     batch, columns = _batch(light, sliced, arrival["received_ns"])
     columns |= arrival | _canonical_columns(batch, columns, pricing) | _payload_columns(sliced)
     columns |= {f.name: pa.nulls(len(light.spans), f.type) for f in ROWS if f.name not in columns}
@@ -117,7 +117,7 @@ def _parents(lists: pa.ListArray) -> Int64s:
     return np.asarray(pc.list_parent_indices(lists))
 
 
-def _arrival(records: Sequence[Record], record_of_span: Int64s) -> dict[str, pa.Array]:
+def _arrival(records: Sequence[Record], record_of_span: Int64s, offset_base: int) -> dict[str, pa.Array]:
     """What is known of each span from the record that brought it."""
     first_of_record = np.searchsorted(record_of_span, np.arange(len(records)))
     position = np.arange(len(record_of_span)) - first_of_record[record_of_span]
@@ -125,7 +125,7 @@ def _arrival(records: Sequence[Record], record_of_span: Int64s) -> dict[str, pa.
         "project": pa.array([r.headers.project for r in records], pa.string()),
         "received_ns": pa.array([r.headers.received_ns for r in records], pa.int64()),
         "partition": pa.array([r.position.partition for r in records], pa.int32()),
-        "offset": pa.array([r.position.offset for r in records], pa.int64()),
+        "offset": pa.array([offset_base + r.position.offset for r in records], pa.int64()),
     }
     index = pa.array(record_of_span)
     columns = {name: values.take(index) for name, values in of_record.items()}

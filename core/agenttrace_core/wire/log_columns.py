@@ -30,26 +30,29 @@ _NAME_LENGTH, _TEXT_LENGTH = 256, 4096
 _MAX_INT64 = 2**63 - 1
 
 
-def decode_log_records(records: Sequence[Record]) -> pa.Table:
+def decode_log_records(records: Sequence[Record], *, offset_base: int = 0) -> pa.Table:
     """Decode records of signal ``logs`` into a table in the ``LOGS`` schema, in order of arrival.
+
+    ``offset_base`` is added to the offsets of their records.
 
     Raises:
         CorruptionError: a body does not parse.
     """
     try:
-        rows = [row for record in records for row in _rows(record)]
+        rows = [row for record in records for row in _rows(record, offset_base)]
     except DecodeError as error:
         raise CorruptionError(f"a queued logs request does not parse: {error}") from error
     return pa.Table.from_pylist(rows, schema=LOGS)
 
 
-def _rows(record: Record) -> Iterator[dict[str, Any]]:
+def _rows(record: Record, offset_base: int) -> Iterator[dict[str, Any]]:
     request: Any = _Request.FromString(record.body)
     position = 0
     for resource_logs in request.resource_logs:
         for scope_logs in resource_logs.scope_logs:
             for data in scope_logs.log_records:
-                yield _row(record, position, resource_logs, scope_logs, data)
+                row = _row(record, position, resource_logs, scope_logs, data)
+                yield row | {"offset": offset_base + record.position.offset}
                 position += 1
 
 
@@ -73,7 +76,6 @@ def _row(record: Record, position: int, resource_logs: Any, scope_logs: Any, dat
         "scope_schema_url": scope_logs.schema_url,
         "received_ns": record.headers.received_ns,
         "partition": record.position.partition,
-        "offset": record.position.offset,
         "position": position,
     }
 

@@ -46,7 +46,7 @@ async def _records(queue: MemoryQueue) -> list[Record]:
 
 
 async def _batch(queue: MemoryQueue, storage: MemoryStorage) -> Batch:
-    return decode(await Tail(queue, storage, {}).read(1 << 40), BodyMemory(1000))
+    return decode(await Tail(queue, storage, {}, offset_base=0).read(1 << 40), BodyMemory(1000))
 
 
 def _spans_of(traces: int, *, each: int = 3, name: str = "step") -> bytes:

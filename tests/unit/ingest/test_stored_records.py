@@ -40,7 +40,7 @@ class _World:
         self.queue = MemoryQueue(partitions=2)
         self.storage = _Away()
         self.known = BodyMemory(100)
-        self.tail = Tail(self.queue, self.storage, {})
+        self.tail = Tail(self.queue, self.storage, {}, offset_base=0)
 
     async def put(self, body: bytes, partition: int = 0, *, kept: bytes | None = None) -> Reference:
         """Append a body as a reference; ``kept`` is what the storage has in its place."""
@@ -156,7 +156,7 @@ async def test_only_the_partitions_asked_for_are_read(world: _World) -> None:
     """Two writers share a queue; what both read would be there twice."""
     await world.queue.append(_HEADERS, request(span(1)), partition=0)
     await world.queue.append(_HEADERS, request(span(2)), partition=1)
-    tail = Tail(world.queue, world.storage, {}, partitions={1})
+    tail = Tail(world.queue, world.storage, {}, offset_base=0, partitions={1})
     assert [r.partition for r in (await tail.read(_MANY)).ranges] == [1]
     assert [r.partition for r in (await world.tail.read(_MANY)).ranges] == [0, 1]
 
