@@ -100,8 +100,9 @@ class Arrivals(Protocol):
         """Return light rows (``LIGHT`` and ``LOCATION``) of records at or after ``since``, in order of arrival.
 
         ``since`` is by partition the offset of the first record that is wanted; partitions that it does not name
-        are wanted whole. Rows come by (partition, offset, position): the first ``limit``, and what else came with
-        the last one's record, so that a record is never divided.
+        are wanted whole. Rows below the snapshot's ``offset_base`` never are (``query.arrivals.is_new``). Rows
+        come by (partition, offset, position): the first ``limit``, and what else came with the last one's record,
+        so that a record is never divided.
         """
 
 
