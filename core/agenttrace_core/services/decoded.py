@@ -40,6 +40,7 @@ class Decoded:
             tuple(sorted(ranges.values())),
             pa.concat_tables([part.batch.rows for part in parts]).combine_chunks(),
             pa.concat_tables([part.batch.logs for part in parts]).combine_chunks(),
+            offset_base=parts[0].batch.offset_base,
         )
         return cls(batch, np.concatenate([part.hashes for part in parts]), TreeKeys.joined([p.keys for p in parts]))
 
@@ -50,7 +51,8 @@ class Decoded:
 
     def parted(self, offsets: Mapping[int, int]) -> tuple[Decoded, Decoded]:
         """Return what of it is below some offsets, by partition, and what is at or above them."""
-        low, high = _below(self.batch.rows, offsets), _below(self.batch.logs, offsets)
+        base = self.batch.offset_base
+        low, high = _below(self.batch.rows, offsets, base), _below(self.batch.logs, offsets, base)
         cuts = [(r, min(max(offsets.get(r.partition, 0), r.first), r.next)) for r in self.batch.ranges]
         below = tuple(replace(r, next=cut) for r, cut in cuts if r.first < cut)
         above = tuple(replace(r, first=cut) for r, cut in cuts if cut < r.next)
@@ -59,7 +61,8 @@ class Decoded:
     def _part(self, ranges: tuple[OffsetRange, ...], rows: Bools, logs: Bools) -> Decoded:
         if rows.all() and logs.all():
             return replace(self, batch=replace(self.batch, ranges=ranges))
-        batch = Batch(ranges, self.batch.rows.filter(pa.array(rows)), self.batch.logs.filter(pa.array(logs)))
+        own, own_logs = self.batch.rows.filter(pa.array(rows)), self.batch.logs.filter(pa.array(logs))
+        batch = Batch(ranges, own, own_logs, offset_base=self.batch.offset_base)
         return Decoded(batch, self.hashes[rows], self.keys.where(rows))
 
 
@@ -68,9 +71,9 @@ def decoded(read: Read, known: BodyMemory, pricing: Pricing) -> Decoded:
     return Decoded.of(decode(read, known, pricing))
 
 
-def _below(table: pa.Table, offsets: Mapping[int, int]) -> Bools:
+def _below(table: pa.Table, offsets: Mapping[int, int], offset_base: int) -> Bools:
     partition, offset = numbers(table, "partition"), numbers(table, "offset")
     below = np.zeros(len(table), np.bool_)
     for each, end in offsets.items():
-        below |= (partition == each) & (offset < end)
+        below |= (partition == each) & (offset < offset_base + end)
     return below

@@ -153,7 +153,7 @@ class Follower(ViewSource):
         self._goal = await self._queue.end_offsets()
         check_queue(self._queue.queue_id, self._goal, known_id, watermarks)
         snapshot = await self._snapshot_and_what_it_holds(())
-        self._ahead.go_on(snapshot.watermarks)
+        self._ahead.go_on(snapshot)
         self._now = self._generation(snapshot)
         self._publish()
 
@@ -237,7 +237,7 @@ class Follower(ViewSource):
             known = {file.id for file in self._now.snapshot.files}
             snapshot = await self._snapshot_and_what_it_holds(known)
             self._is_left_behind = True
-            self._ahead.go_on(snapshot.watermarks)
+            self._ahead.go_on(snapshot)
         return snapshot
 
     def _is_beyond(self, snapshot: Snapshot) -> bool:

@@ -11,6 +11,7 @@ import anyio
 from anyio import to_thread
 
 from agenttrace_core.errors import UnavailableError
+from agenttrace_core.model.segment import Snapshot
 from agenttrace_core.normalise.prices.pricing import Pricing
 from agenttrace_core.ports.queue import SpanQueue
 from agenttrace_core.ports.storage import ObjectStorage
@@ -38,6 +39,7 @@ class ReadAhead:
         self._queue, self._storage, self._pricing = queue, storage, pricing
         self._bodies = BodyMemory(bodies)
         self._chunk_bytes = chunk_bytes
+        self._offset_base = 0
         self._tail = self._tail_from({})
         self._complaint = ""
         self.batches: list[Decoded] = []
@@ -63,9 +65,10 @@ class ReadAhead:
         """Leave out from now on what has these hashes, because it is in files."""
         self._bodies.add(bodies)
 
-    def go_on(self, watermarks: Mapping[int, int]) -> None:
-        """Pass over what is below some offsets, and has not been read. Hold ``reading``."""
-        read = dict(self.offsets)
+    def go_on(self, snapshot: Snapshot) -> None:
+        """Pass over what a snapshot has in files, and has not been read. Hold ``reading``."""
+        read, watermarks = dict(self.offsets), snapshot.watermarks
+        self._offset_base = snapshot.offset_base
         self._tail = self._tail_from(read | {p: max(offset, read.get(p, 0)) for p, offset in watermarks.items()})
 
     async def read(self) -> Decoded | None:
@@ -111,7 +114,7 @@ class ReadAhead:
         return any(begins.get(partition, 0) > offset for partition, offset in gaps.items())
 
     def _tail_from(self, offsets: Mapping[int, int]) -> Tail:
-        return Tail(self._queue, self._storage, offsets)
+        return Tail(self._queue, self._storage, offsets, offset_base=self._offset_base)
 
     def _complain(self, text: str) -> None:
         if text and text != self._complaint:

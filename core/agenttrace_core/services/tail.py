@@ -73,6 +73,7 @@ class Batch:
 
     ``bodies`` are the hashes of the records that are in it, ``repeated`` counts those left out because they had
     been written before. ``objects`` are keys of bodies in the storage, to be deleted once this is committed.
+    ``offset_base`` is in the rows' offsets, and not in those of ``ranges``.
     """
 
     ranges: tuple[OffsetRange, ...]
@@ -82,6 +83,7 @@ class Batch:
     bodies: Sequence[bytes] = field(default=())
     repeated: int = 0
     objects: Sequence[str] = ()
+    offset_base: int = 0
 
 
 def check_queue(queue_id: UUID, end: Mapping[int, int], known_id: UUID | None, watermarks: Mapping[int, int]) -> None:
@@ -208,7 +210,7 @@ def decode(read: Read, known: BodyMemory, pricing: Pricing = PACKAGE_PRICES) -> 
     of_traces = partial(decode_records, pricing=pricing, offset_base=base)
     rows = _surviving(of_traces, of[Signal.TRACES], ROWS, letters, base)
     logs = _surviving(partial(decode_log_records, offset_base=base), of[Signal.LOGS], LOGS, letters, base)
-    return Batch(read.ranges, rows, logs, letters, tuple(fresh), repeated, read.objects)
+    return Batch(read.ranges, rows, logs, letters, tuple(fresh), repeated, read.objects, base)
 
 
 def _surviving(
