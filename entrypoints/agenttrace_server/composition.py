@@ -50,6 +50,7 @@ class Adapters(containers.DeclarativeContainer):
     storage = providers.Singleton(make_adapter, "storage", settings.provided.storage)
     catalog = providers.Singleton(make_adapter, "metadata", settings.provided.metadata)
     index = providers.Singleton(make_adapter, "index", settings.provided.index)
+    second_index = providers.Singleton(make_adapter, "index", settings.provided.index)
     limiter = providers.Singleton(make_adapter, "limiter", settings.provided.cache, key="cache")
     stand_in = providers.Singleton(make_adapter, "limiter", "memory:")
     cache = providers.Singleton(make_adapter, "cache", settings.provided.cache)
@@ -74,6 +75,11 @@ class Opened:
         self._stack = stack
         self._opened: set[int] = set()
 
+    @property
+    def follows_queue(self) -> bool:
+        """Whether parts that run apart share nothing but the backends: each reads the queue for itself."""
+        return cast("SpanQueue", self._adapters.queue()).capabilities.multi_machine
+
     async def queue(self) -> SpanQueue:
         """The span queue."""
         queue = cast("SpanQueue", self._adapters.queue())
@@ -95,6 +101,13 @@ class Opened:
     async def index(self) -> SpanIndex:
         """The span index, attached to the storage."""
         index = cast("SpanIndex", self._adapters.index())
+        if id(index) not in self._opened:
+            index.attach(await self.storage())
+        return await self._open(index)
+
+    async def second_index(self) -> SpanIndex:
+        """A span index of its own beside ``index``, whose views do not put those of queries out."""
+        index = cast("SpanIndex", self._adapters.second_index())
         if id(index) not in self._opened:
             index.attach(await self.storage())
         return await self._open(index)

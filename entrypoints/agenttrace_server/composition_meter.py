@@ -51,6 +51,10 @@ class FileMeter(Meter):
             )
         self._histograms[name].observe(value)
 
+    def exposition(self) -> bytes:
+        """Return the figures in Prometheus' text format."""
+        return generate_latest(self._registry)
+
     async def keep_in(self, path: Path) -> None:
         """Write the figures to ``path`` every two seconds, and once more when cancelled."""
         path.parent.mkdir(exist_ok=True)
@@ -63,7 +67,7 @@ class FileMeter(Meter):
 
     def _write(self, path: Path) -> None:
         fresh = path.with_suffix(".new")
-        fresh.write_bytes(generate_latest(self._registry))
+        fresh.write_bytes(self.exposition())
         fresh.replace(path)
 
 

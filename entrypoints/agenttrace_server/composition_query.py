@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
-from contextlib import AsyncExitStack
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
 
+from agenttrace_core.normalise.prices.pricing import Pricing
 from agenttrace_core.services.analytics import AnalyticsService
 from agenttrace_core.services.arrivals import ArrivalService
 from agenttrace_core.services.ask import AskService
 from agenttrace_core.services.complete import CompletionService
 from agenttrace_core.services.entities import EntityService
 from agenttrace_core.services.error_groups import ErrorGroupService
+from agenttrace_core.services.follow import FollowConfig, Follower
 from agenttrace_core.services.letters import LetterService
 from agenttrace_core.services.queries import logs_of, queries_of
 from agenttrace_core.services.read import ReadService
@@ -20,7 +22,7 @@ from agenttrace_core.services.scores import ScoreService
 from agenttrace_core.services.view import PublishedViews, Views
 from agenttrace_server.composition import CURSOR_SECRET, RECEIPT_SECRET, Opened
 from agenttrace_server.composition_ingest import authenticator, door_config, ingest_service
-from agenttrace_server.composition_meter import figures
+from agenttrace_server.composition_meter import FileMeter, figures
 from agenttrace_server.composition_place import Place
 from agenttrace_server.composition_prices import pricing_of
 from agenttrace_server.query.app import make_api_app
@@ -30,6 +32,41 @@ from agenttrace_server.query.services import ApiServices
 from agenttrace_server.settings import Settings
 from agenttrace_server.supervisor import parts_ready
 from agenttrace_server.supervisor_sockets import listen
+
+
+@asynccontextmanager
+async def following(
+    settings: Settings, place: Place, opened: Opened, pricing: Pricing, meter: FileMeter
+) -> AsyncGenerator[Follower]:
+    """Follow the queue for the length of a block. Should that fail, the part is told to stop, and the block raises why.
+
+    Raises:
+        ConfigurationError: the queue is not the one that the catalog was fed from, or has lost records.
+    """
+    follower = Follower(
+        queue=await opened.queue(),
+        catalog=await opened.catalog(),
+        storage=await opened.storage(),
+        index=await opened.second_index(),
+        config=follow_config(settings),
+        pricing=pricing,
+        meter=meter,
+    )
+    await asyncio.gather(follower.open(), asyncio.to_thread(pricing.load))
+    task = asyncio.create_task(follower.run())
+    task.add_done_callback(lambda _: place.stop.set())
+    try:
+        yield follower
+    finally:
+        if task.done():
+            task.result()
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+def follow_config(settings: Settings) -> FollowConfig:
+    """Return how much is followed in memory, and for how long without the catalog."""
+    return FollowConfig(live_bytes=settings.query.live_bytes, stale_s=0.8 * settings.compact.grace)
 
 
 def query_limits(settings: Settings) -> QueryLimits:
@@ -44,23 +81,30 @@ async def run_query(settings: Settings, place: Place) -> None:
     listener = place.listener or listen("query.port", host, settings.query.port)
     async with AsyncExitStack() as stack:
         opened = Opened(settings, stack)
-        catalog, live, queue, index = (
-            await opened.catalog(), await opened.live(), await opened.queue(), await opened.index()
-        )  # fmt: skip
+        catalog, queue, index = await opened.catalog(), await opened.queue(), await opened.index()
         ingest, _ = await ingest_service(settings, opened)
         cursor_key = await catalog.secret(CURSOR_SECRET)
-        views, queries = Views(PublishedViews(catalog, live), queue), queries_of(index)
+        meter = FileMeter("query")
+        pricing = pricing_of(settings)
+        source: Follower | PublishedViews
+        if opened.follows_queue and not place.supervised:
+            source = await stack.enter_async_context(following(settings, place, opened, pricing, meter))
+        else:
+            source = PublishedViews(catalog, await opened.live())
+        views, queries = Views(source, queue), queries_of(index)
         read = ReadService(
             views,
             index,
             receipt_key=await catalog.secret(RECEIPT_SECRET),
             cursor_key=cursor_key,
             broken_after_s=settings.query.broken_after,
-            pricing=pricing_of(settings),
+            pricing=pricing,
         )
 
         async def parts() -> Mapping[str, bool]:
-            return parts_ready(settings.data) if place.supervised else {"query": True}
+            if place.supervised:
+                return parts_ready(settings.data)
+            return {"query": not isinstance(source, Follower) or source.has_caught_up}
 
         services = ApiServices(
             read=read,
@@ -76,7 +120,7 @@ async def run_query(settings: Settings, place: Place) -> None:
             ingest=ingest,
             letters=LetterService(catalog, await opened.storage(), ingest),
             parts=parts,
-            figures=lambda: figures(settings.data),
+            figures=lambda: meter.exposition() if isinstance(source, Follower) else figures(settings.data),
             stopping=place.stop.is_set,
         )
         config = door_config(settings, host)

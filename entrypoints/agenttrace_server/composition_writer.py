@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
+import socket
+from collections.abc import Collection
 from contextlib import AsyncExitStack
+from uuid import uuid4
 
 import structlog
 
-from agenttrace_core.ports.catalog import MetadataStore
-from agenttrace_core.ports.queue import Retaining, SpanQueue
-from agenttrace_core.services.queue_retention import watch_retention
+from agenttrace_adapters.memory import MemoryLiveTable
+from agenttrace_core.services.share import SharedWriter
 from agenttrace_core.services.sweep import Sweep
 from agenttrace_core.services.write import WriteConfig, WriteService
 from agenttrace_server.composition import Opened
 from agenttrace_server.composition_meter import FOLDER, FileMeter, beside
 from agenttrace_server.composition_place import Place
 from agenttrace_server.composition_prices import pricing_of
-from agenttrace_server.datafolder import writer_lock
+from agenttrace_server.datafolder import server_id, writer_lock
 from agenttrace_server.settings import Settings
 
 _DRAIN_S = 25.0
@@ -28,27 +31,50 @@ _BURIAL_S = 5.0
 async def run_write(settings: Settings, place: Place) -> None:
     """Make acknowledged spans readable and write them into files, until told to stop; then write the rest.
 
+    Where the queue is shared by machines, writers share its partitions, and nobody reads what one would publish
+    on its own machine. Under ``agenttrace up`` one writes them all, and publishes.
+
     Raises:
         ConfigurationError: another writer is at work on the folder, or the queue lost records.
         WatermarkConflictError: another writer has committed.
     """
     async with AsyncExitStack() as stack:
-        lock = stack.enter_context(writer_lock(settings.data))
-        await asyncio.to_thread(lock.acquire, wait_s=_BURIAL_S)
         opened = Opened(settings, stack)
+        is_one_of_many = opened.follows_queue and not place.supervised
+        if not is_one_of_many:
+            lock = stack.enter_context(writer_lock(settings.data))
+            await asyncio.to_thread(lock.acquire, wait_s=_BURIAL_S)
         meter = FileMeter("write")
         pricing = pricing_of(settings)
         queue, catalog, storage = await opened.queue(), await opened.catalog(), await opened.storage()
-        service = WriteService(
-            queue=queue,
-            catalog=catalog,
-            storage=storage,
-            live=await opened.live(),
-            index=await opened.index(),
-            config=write_config(settings),
-            pricing=pricing,
-            meter=meter,
-        )
+        live = MemoryLiveTable() if is_one_of_many else await opened.live()
+        index = await opened.index()
+
+        def make_writer(partitions: Collection[int] | None = None) -> WriteService:
+            return WriteService(
+                queue=queue,
+                catalog=catalog,
+                storage=storage,
+                live=live,
+                index=index,
+                config=write_config(settings),
+                pricing=pricing,
+                partitions=partitions,
+                meter=meter,
+            )
+
+        service: WriteService | SharedWriter
+        if opened.follows_queue:
+            service = SharedWriter(
+                queue=queue,
+                leases=catalog,
+                make_writer=make_writer,
+                holder=writer_name() if is_one_of_many else f"up-{server_id(settings.data)}",
+                whole=not is_one_of_many,
+                meter=meter,
+            )
+        else:
+            service = make_writer()
 
         async def tell_ready() -> None:
             place.on_ready()
@@ -56,18 +82,15 @@ async def run_write(settings: Settings, place: Place) -> None:
         # While the rest starts: the first call that costs something should not have to wait for its price.
         loading = asyncio.to_thread(pricing.load)
         sweep = Sweep(queue, catalog, storage, meter=meter)
-        async with (
-            beside(meter.keep_in(settings.data / FOLDER / "write.prom")),
-            beside(loading),
-            beside(sweep.run()),
-            beside(_watched(queue, catalog, meter)),
-        ):
+        if not is_one_of_many:
+            await stack.enter_async_context(beside(meter.keep_in(settings.data / FOLDER / "write.prom")))
+        async with beside(loading), beside(sweep.run()):
             await _until_drained(asyncio.create_task(service.run(tell_ready)), service, place)
 
 
-async def _watched(queue: SpanQueue, catalog: MetadataStore, meter: FileMeter) -> None:
-    if isinstance(queue, Retaining):
-        await watch_retention(queue, catalog, meter)
+def writer_name() -> str:
+    """Return a name that no other process has, and that tells an operator where this one is."""
+    return f"{socket.gethostname()}-{os.getpid()}-{uuid4().hex[:6]}"
 
 
 def write_config(settings: Settings) -> WriteConfig:
@@ -75,7 +98,7 @@ def write_config(settings: Settings) -> WriteConfig:
     return WriteConfig(flush_bytes=settings.write.flush_bytes, flush_age_s=settings.write.flush_age)
 
 
-async def _until_drained(writing: asyncio.Task[None], service: WriteService, place: Place) -> None:
+async def _until_drained(writing: asyncio.Task[None], service: WriteService | SharedWriter, place: Place) -> None:
     stopping = asyncio.create_task(place.stop.wait())
     try:
         await asyncio.wait({writing, stopping}, return_when=asyncio.FIRST_COMPLETED)

@@ -4,7 +4,8 @@
 
     DIR/format.json      {"format": 1, "release": "0.1.0"}; a newer format is refused
     DIR/lock             held by the supervisor for as long as it lives; says its pid
-    DIR/writer.lock      held by the one writer
+    DIR/writer.lock      held by the one writer, unless writers share a queue
+    DIR/server.id        names the server of this folder among those that share backends
     DIR/status.json      what each process of `agenttrace up` is doing
     DIR/endpoints.json   where it listens; there only while every door is open
 
@@ -21,6 +22,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Self
+from uuid import uuid4
 
 from agenttrace_core import __version__
 from agenttrace_core.errors import ConfigurationError
@@ -135,6 +137,16 @@ def folder_lock(folder: Path) -> FolderLock:
 def writer_lock(folder: Path) -> FolderLock:
     """Return the lock of the folder's one writer."""
     return FolderLock(folder / "writer.lock", f"the writer of {folder}")
+
+
+def server_id(folder: Path) -> str:
+    """Return the name of the folder's server, made at first use. One process at a time may ask: the lock's holder."""
+    path = folder / "server.id"
+    if not path.exists():
+        fresh = path.with_name(f".{path.name}.{os.getpid()}")
+        fresh.write_text(uuid4().hex, encoding="ascii")
+        fresh.replace(path)
+    return path.read_text(encoding="ascii").strip()
 
 
 def write_endpoints(folder: Path, endpoints: Endpoints) -> None:

@@ -97,6 +97,11 @@ class QuerySettings(_Section):
     concurrent: int = Field(default=8, ge=1, description="questions worked on at once; some more wait, others get 429")
     max_rows: int = Field(default=100_000, ge=1, description="rows of an answer that does not come in pages")
     streams: int = Field(default=256, ge=1, description="live streams open at once")
+    live_bytes: Size = Field(
+        default=512 * 2**20,
+        ge=2**20,
+        description="spans in memory that are not in files yet, where a query process follows the queue by itself",
+    )
     broken_after: Duration = Field(
         default=600.0, gt=0, description="silence after which a trace whose root has not come counts as broken"
     )

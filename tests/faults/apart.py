@@ -185,7 +185,7 @@ class Writer:
     def stop(self) -> None:
         """Have it end in order."""
         if self.service is not None:
-            self.service.stop()
+            self.service.drain()
 
     def suspend(self) -> None:
         """Stop it as SIGSTOP does."""

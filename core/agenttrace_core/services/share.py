@@ -103,7 +103,7 @@ class SharedWriter:
         return self._writing
 
     async def run(self, on_ready: Callable[[], Awaitable[None]] = _nothing) -> None:
-        """Share in the work until cancelled, or until ``stop`` is called and what was read is in files.
+        """Share in the work until cancelled, or until ``drain`` is called and what was read is in files.
 
         ``on_ready`` is awaited once there is a share, be it of nothing.
 
@@ -124,15 +124,21 @@ class SharedWriter:
                     self._writer = self._make_writer(self._writing)
                     tasks.start_soon(self._write, self._writer, tell_ready)
                 elif self._writer is not None and (self._writing != self._wanted or self._stopping):
-                    self._writer.stop()
+                    self._end(self._writer)
                 elif self._writer is None and self._is_settled and not self._whole:
                     await tell_ready()  # with nothing to write
                 await self._pause()
         await self._leave()
 
-    def stop(self) -> None:
-        """Ask ``run`` to write what has been read, give all partitions back, and return."""
+    def drain(self) -> None:
+        """Ask ``run`` to write what has been read, or all that there is if it has the whole; and to return."""
         self._stopping = True
+
+    def _end(self, writer: WriteService) -> None:
+        if self._whole and self._stopping:
+            writer.drain()
+        else:
+            writer.stop()
 
     async def _write(self, writer: WriteService, tell_ready: Callable[[], Awaitable[None]]) -> None:
         _log.info("writing", extra={"partitions": sorted(self._writing)})

@@ -9,6 +9,8 @@ from agenttrace_server.query import models
 from agenttrace_server.query.guard import ApiMetrics
 from agenttrace_server.query.services import ApiServices
 
+_LAG = "agenttrace_query_lag"
+
 
 def router(services: ApiServices, metrics: ApiMetrics) -> APIRouter:
     """Return the routes; ``metrics`` are this process's own."""
@@ -31,8 +33,9 @@ def router(services: ApiServices, metrics: ApiMetrics) -> APIRouter:
     async def figures() -> Response:
         """The figures of all processes of the server, in Prometheus' text format."""
         lag = (await services.read.view()).lag
-        own = f"# TYPE agenttrace_query_lag_bytes gauge\nagenttrace_query_lag_bytes {lag.lag_bytes or 0}\n"
-        body = metrics.exposition() + own.encode() + services.figures()
+        told = (("bytes", lag.lag_bytes), ("records", lag.lag_records))
+        own = [f"# TYPE {_LAG}_{unit} gauge\n{_LAG}_{unit} {count}\n" for unit, count in told if count is not None]
+        body = metrics.exposition() + "".join(own).encode() + services.figures()
         return Response(body, media_type="text/plain; version=0.0.4; charset=utf-8")
 
     return routes
