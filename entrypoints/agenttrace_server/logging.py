@@ -8,6 +8,9 @@ import sys
 import structlog
 from structlog.typing import EventDict, Processor
 
+_OURS = ("agenttrace_core", "agenttrace_adapters")
+"""Packages that log by ``logging``, since they may be embedded in a program that does."""
+
 # Without the variables of each frame: keys of callers and text of spans are among them.
 _TRACEBACKS = structlog.processors.ExceptionRenderer(
     structlog.tracebacks.ExceptionDictTransformer(show_locals=False, max_frames=20)
@@ -17,7 +20,8 @@ _TRACEBACKS = structlog.processors.ExceptionRenderer(
 def configure(level: str, process: str) -> None:
     """Write what is at least ``level`` as JSON lines; ``process`` is on each.
 
-    Lines of the libraries that use ``logging`` come out in the same form, from warnings up.
+    Lines of the libraries that use ``logging`` come out in the same form: of ours from ``level`` up, of others' from
+    warnings up.
     """
 
     def name_process(_: object, __: str, event: EventDict) -> EventDict:
@@ -36,18 +40,20 @@ def configure(level: str, process: str) -> None:
         logger_factory=structlog.WriteLoggerFactory(file=sys.stderr),
         cache_logger_on_first_use=True,
     )
-    _adopt_stdlib(shared, max(least, logging.WARNING))
+    _adopt_stdlib(shared, least)
 
 
 def _adopt_stdlib(shared: list[Processor], least: int) -> None:
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
-            foreign_pre_chain=[structlog.stdlib.add_logger_name, *shared],
+            foreign_pre_chain=[structlog.stdlib.add_logger_name, structlog.stdlib.ExtraAdder(), *shared],
             processors=[
                 structlog.stdlib.ProcessorFormatter.remove_processors_meta,
                 structlog.processors.JSONRenderer(),
             ],
         )
     )
-    logging.basicConfig(level=least, handlers=[handler], force=True)
+    logging.basicConfig(level=max(least, logging.WARNING), handlers=[handler], force=True)
+    for name in _OURS:
+        logging.getLogger(name).setLevel(least)
