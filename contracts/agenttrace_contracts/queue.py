@@ -228,6 +228,19 @@ class QueueContract(Contract[SpanQueue]):
                 assert other.queue_id != queue.queue_id
                 assert await stored(other) == {}
 
+    async def test_another_instance_sees_at_once_what_was_acknowledged_where_declared(
+        self, make: Make[SpanQueue]
+    ) -> None:
+        """A query process tells its lag by the end; an old one would let it call a partial answer whole."""
+        async with opened(make("witnessed")) as queue, opened(make("witnessed")) as other:
+            if not queue.capabilities.multi_process:
+                return
+            for i in range(20):
+                position = await queue.append(HEADERS, b"%d" % i)
+                assert (await other.end_offsets())[position.partition] == position.next_offset
+                found = await other.read(position.partition, position.offset, max_bytes=1)
+                assert [r.position for r in found] == [position]
+
     async def test_two_appenders_do_not_overwrite_each_other(self, make: Make[SpanQueue]) -> None:
         """Several doors append at once; each acknowledgement names a record of its own."""
         async with opened(make("both")) as one, opened(make("both")) as two:
@@ -259,6 +272,13 @@ class QueueContract(Contract[SpanQueue]):
         queue = make("constant")
         assert queue.capabilities == queue.capabilities
         assert queue.capabilities.max_record_bytes >= 1 << 20
+
+    def test_what_several_machines_share_several_processes_do(self, make: Make[SpanQueue]) -> None:
+        """Services that find one declared rely on the other, and that the queue outlives each of them."""
+        declared = make("machines").capabilities
+        if declared.multi_machine:
+            assert declared.multi_process
+            assert declared.durable
 
     def test_any_order_of_operations(self, make: Make[SpanQueue]) -> None:
         """Faults hide between operations that work alone: trim and reopen, reopen and append."""

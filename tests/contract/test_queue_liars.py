@@ -246,6 +246,30 @@ class ForgetsItsTrim(HonestQueue):
             self.store.records.pop()
 
 
+class RemembersTheEnd(HonestQueue):
+    """Asks for the end once in a while, and tells what it was."""
+
+    def __init__(self, store: Store) -> None:
+        super().__init__(store)
+        self.known = 0
+
+    async def append(self, headers: Headers, body: bytes, *, partition: int | None = None) -> Position:
+        position = await super().append(headers, body, partition=partition)
+        self.known = position.next_offset
+        return position
+
+    async def end_offsets(self) -> Mapping[int, int]:
+        return {0: self.known}
+
+
+class IsOfManyMachinesAlone(HonestQueue):
+    """Declares that other machines read along, and forgets that its processes are on some."""
+
+    @property
+    def capabilities(self) -> QueueCapabilities:
+        return replace(super().capabilities, multi_machine=True, multi_process=False)
+
+
 class PutsItAnywhere(HonestQueue):
     """Declares that it obeys a partition, and takes one that it does not have."""
 
@@ -273,6 +297,8 @@ _LIARS: dict[type[HonestQueue], str] = {
     TellsAnEarlierEnd: "test_begin_and_end_enclose_every_record",
     TakesAnySize: "test_a_body_above_the_bound_is_refused_and_not_stored",
     SharesNothing: "test_another_instance_reads_along_where_declared",
+    RemembersTheEnd: "test_another_instance_sees_at_once_what_was_acknowledged_where_declared",
+    IsOfManyMachinesAlone: "test_what_several_machines_share_several_processes_do",
     PutsItAnywhere: "test_a_partition_that_is_not_there_is_refused_where_declared",
 }
 
