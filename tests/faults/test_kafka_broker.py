@@ -6,7 +6,7 @@ import resource
 import time
 import uuid
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import TypeVar
@@ -20,6 +20,7 @@ from agenttrace_contracts.base import opened
 from agenttrace_contracts.queue import HEADERS, append_many, stored
 from agenttrace_core.errors import UnavailableError
 from agenttrace_core.ports.queue import Position
+from tests.integration.kafka_others import settings_of
 from tests.servers.kafka import KafkaServer
 
 pytestmark = pytest.mark.anyio
@@ -91,6 +92,46 @@ async def test_what_was_acknowledged_is_there_once_whatever_became_of_the_broker
     assert acknowledged.items() <= found.items()
     twice = {body for body, count in Counter(found.values()).items() if count > 1}
     assert not twice & set(acknowledged.values()), "an acknowledged record is there twice"
+
+
+@pytest.mark.timeout(300)
+async def test_of_three_brokers_one_may_die_and_two_may_not(three: list[KafkaServer]) -> None:
+    """An acknowledgement is a promise over the loss of a machine; with two lost, nothing is promised."""
+    url = three[0].place.url(f"faults-{uuid.uuid4().hex[:12]}", "partitions=3")
+    async with opened(KafkaQueue.from_url(url)) as queue:
+        settings = await settings_of(three[0].address, url.partition("?")[0].rpartition("/")[2])
+        assert settings["min.insync.replicas"] == "2"
+        for partition in range(3):
+            await _soon(partial(queue.append, HEADERS, b"first", partition=partition))
+        acknowledged = await append_many(queue, [b"before %d" % i for i in range(30)])
+        await to_thread.run_sync(three[1].kill)
+        for i in range(30):
+            acknowledged[await _soon(partial(queue.append, HEADERS, b"%d" % i, partition=i % 3))] = b"%d" % i
+        await to_thread.run_sync(three[2].kill)
+        for partition in range(3):
+            with _Within(1.0), pytest.raises(UnavailableError):
+                await queue.append(HEADERS, b"refused", partition=partition)
+        for broker in three[1:]:
+            await to_thread.run_sync(broker.start)
+        for i in range(30):
+            body = b"after %d" % i
+            acknowledged[await _soon(partial(queue.append, HEADERS, body, partition=i % 3))] = body
+        found = await _soon(partial(stored, queue))
+        assert acknowledged.items() <= found.items()
+
+
+@pytest.fixture
+def three(own_kafka: KafkaServer) -> Iterator[list[KafkaServer]]:
+    """A cluster of three brokers."""
+    first = KafkaServer()
+    brokers = [first, KafkaServer(joins=first), KafkaServer(joins=first)]
+    try:
+        for broker in brokers:
+            broker.start()
+        yield brokers
+    finally:
+        for broker in reversed(brokers):
+            broker.destroy()
 
 
 async def test_memory_is_bounded_while_the_broker_hangs(own_kafka: KafkaServer, queue: KafkaQueue) -> None:

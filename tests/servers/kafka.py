@@ -37,11 +37,22 @@ class KafkaServer(ServerProcess):
         properties: of the broker's configuration, besides ours or in the place of ours.
         listeners: further listeners by name, and their security protocol, such as ``{"SAFE":
             "SASL_PLAINTEXT"}``; ``addresses[name]`` is where it listens.
+        joins: the broker whose cluster it is a member of, as a broker alone; None is a cluster of its own.
     """
 
-    def __init__(self, properties: Mapping[str, str] | None = None, listeners: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        properties: Mapping[str, str] | None = None,
+        listeners: Mapping[str, str] | None = None,
+        joins: KafkaServer | None = None,
+    ) -> None:
         self._jars = kafka_jars()
         super().__init__()
+        self.node = joins.next_node() if joins else 1
+        self._nodes = 1
+        self._joins = joins
+        self._controller: str = joins._controller if joins else f"127.0.0.1:{free_port()}"
+        self._cluster: str = joins._cluster if joins else _new_cluster()
         self.addresses = {name: f"127.0.0.1:{free_port()}" for name in listeners or {}}
         self._protocols = dict(listeners or {})
         self._properties = self._ours() | dict(properties or {})
@@ -51,29 +62,33 @@ class KafkaServer(ServerProcess):
         """Where it is."""
         return KafkaPlace(self.address)
 
+    def next_node(self) -> int:
+        """Return the number of one more broker of the cluster."""
+        self._nodes += 1
+        return self._nodes
+
     def start(self) -> None:
         """Start it; its data folder is made the first time."""
         configuration = self.folder / "server.properties"
         configuration.write_text("".join(f"{key}={value}\n" for key, value in self._properties.items()))
         if not (self.folder / "data").exists():
-            cluster = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
             subprocess.run(
-                [*self._java(), "kafka.tools.StorageTool", "format", "-t", cluster, "-c", configuration],
+                [*self._java(), "kafka.tools.StorageTool", "format", "-t", self._cluster, "-c", configuration],
                 check=True, capture_output=True,
             )  # fmt: skip
         super().start()
 
     def _ours(self) -> dict[str, str]:
-        controller = f"127.0.0.1:{free_port()}"
         named = [("PLAINTEXT", self.address), *self.addresses.items()]
+        listening = named if self._joins else [*named, ("CONTROLLER", self._controller)]
         protocols = {"PLAINTEXT": "PLAINTEXT", "CONTROLLER": "PLAINTEXT", **self._protocols}
         return {
-            "process.roles": "broker,controller",
-            "node.id": "1",
-            "controller.quorum.voters": f"1@{controller}",
+            "process.roles": "broker" if self._joins else "broker,controller",
+            "node.id": str(self.node),
+            "controller.quorum.voters": f"1@{self._controller}",
             "controller.listener.names": "CONTROLLER",
             "inter.broker.listener.name": "PLAINTEXT",
-            "listeners": ",".join(f"{n}://{a}" for n, a in [*named, ("CONTROLLER", controller)]),
+            "listeners": ",".join(f"{n}://{a}" for n, a in listening),
             "advertised.listeners": ",".join(f"{n}://{a}" for n, a in named),
             "listener.security.protocol.map": ",".join(f"{n}:{p}" for n, p in protocols.items()),
             "log.dirs": str(self.folder / "data"),
@@ -103,3 +118,7 @@ class KafkaServer(ServerProcess):
             connection.sendall(struct.pack(">i", len(_METADATA_REQUEST)) + _METADATA_REQUEST)
             answer = connection.recv(12)
         return len(answer) == 12 and struct.unpack(">i", answer[8:])[0] >= 1
+
+
+def _new_cluster() -> str:
+    return base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
