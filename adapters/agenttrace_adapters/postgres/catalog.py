@@ -12,7 +12,7 @@ from anyio import to_thread
 from agenttrace_adapters.postgres.database import Database
 from agenttrace_adapters.postgres.options import Options, parse
 from agenttrace_adapters.postgres.schema import prepare
-from agenttrace_adapters.sql import LetterBounds, SqlCatalog, Steps
+from agenttrace_adapters.sql import LetterBounds, Query, SqlCatalog, Steps
 from agenttrace_adapters.sql.snapshots import SnapshotReader, read_difference
 from agenttrace_core.errors import UnavailableError
 from agenttrace_core.model.segment import Snapshot
@@ -44,7 +44,7 @@ class PostgresCatalog(SqlCatalog):
         self._database = Database(options, clock)
         self._snapshots = SnapshotReader()
         self._reading = anyio.Lock()
-        self._select_version = f"SELECT version FROM {options.table('catalog')}"  # noqa: S608 - options checked it
+        self._select_version = Query(f"SELECT version FROM {options.table('catalog')}")  # noqa: S608 - options checked it
 
     @classmethod
     def from_url(cls, url: str) -> PostgresCatalog:

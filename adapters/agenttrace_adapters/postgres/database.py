@@ -47,7 +47,7 @@ class Database:
         self._changing = anyio.Lock()
         self._begin_change = self._begin_read = ""
 
-    async def open(self, prepare: Callable[[Connection], Awaitable[bool]]) -> None:
+    async def open(self, prepare: Callable[[Connection], Awaitable[bool]] | None = None) -> None:
         """Make the pool, and call ``prepare``, which says whether durable commits must be asked for."""
         with translated(self._options.shown):
             self._pool = await asyncpg.create_pool(
@@ -60,8 +60,10 @@ class Database:
                 statement_cache_size=self._options.statement_cache_size,
                 server_settings={"application_name": "agenttrace", **({} if self._is_shared else self._settings())},
             )
-        async with self._connection() as connection:
-            must_ask = await prepare(connection)
+        must_ask = False
+        if prepare is not None:
+            async with self._connection() as connection:
+                must_ask = await prepare(connection)
         settings = self._settings() if self._is_shared else {}
         local = "".join(f"SET LOCAL {name} = {value}; " for name, value in settings.items())
         durable = "SET LOCAL synchronous_commit = on; " if must_ask else ""
@@ -102,12 +104,12 @@ class Database:
         """Run a reading, of which all statements see the same moment."""
         return await self._transaction(self._begin_read, steps)
 
-    async def value(self, query: str) -> Any:
+    async def value(self, query: Query) -> Any:
         """Return the one value that a query with qualified names finds, in as little time as can be."""
         if self._is_shared:
             return await self.read(_value(query))
         async with self._connection() as connection:
-            return await connection.fetchval(query)
+            return await run(connection, _value(query), self._clock)
 
     async def _transaction(self, begin: str, steps: Steps[T]) -> T:
         async with self._connection() as connection:
@@ -159,8 +161,8 @@ class Database:
         }
 
 
-def _value(query: str) -> Steps[Any]:
-    ((value,),) = yield Query(query)
+def _value(query: Query) -> Steps[Any]:
+    ((value,),) = yield query
     return value
 
 
