@@ -25,6 +25,7 @@ import pytest
 
 from tests.servers.fault_proxy import FaultProxy
 from tests.servers.kafka import KafkaPlace, KafkaServer
+from tests.servers.pgbouncer import PgBouncerServer
 from tests.servers.postgres import PostgresPlace, PostgresServer
 from tests.servers.process import ServerProcess
 from tests.servers.programs import FETCH, MissingProgramError
@@ -228,6 +229,19 @@ def postgres_url(postgres: PostgresPlace) -> Iterator[str]:
     """A value of ``metadata``: an empty database."""
     with postgres.new_database() as url:
         yield url
+
+
+@pytest.fixture(scope="session")
+def pgbouncer(postgres: PostgresPlace) -> Iterator[PgBouncerServer]:
+    """PgBouncer in front of ``postgres``, in transaction mode."""
+    with _started(lambda: PgBouncerServer(postgres.url)) as server:
+        yield server
+
+
+@pytest.fixture
+def pgbouncer_url(pgbouncer: PgBouncerServer, postgres_url: str) -> str:
+    """A value of ``metadata``: the database of ``postgres_url``, through PgBouncer."""
+    return f"{pgbouncer.through(postgres_url)}?pgbouncer=true"
 
 
 # --- Redis ----------------------------------------------------------------------------------------

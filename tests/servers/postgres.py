@@ -67,7 +67,7 @@ class PostgresServer(ServerProcess):
 
     def __init__(self) -> None:
         self._initdb, self._program = postgres("initdb"), postgres("postgres")
-        super().__init__(user=_other_user() if os.geteuid() == 0 else None)
+        super().__init__(user=other_user() if os.geteuid() == 0 else None)
         if self._user is not None:
             shutil.chown(self.folder, self._user)
 
@@ -105,7 +105,8 @@ class PostgresServer(ServerProcess):
         return True
 
 
-def _other_user() -> str:
+def other_user() -> str:
+    """Return who runs what refuses to run as root."""
     known = {entry.pw_name for entry in pwd.getpwall()}
     return "postgres" if "postgres" in known else "nobody"
 

@@ -111,6 +111,16 @@ def redis() -> str:
     return _on_path("redis-server", "redis", "sudo apt-get install -y redis-server")
 
 
+def pgbouncer() -> str:
+    """Return the path of PgBouncer.
+
+    Raises:
+        MissingProgramError: it is not installed.
+    """
+    apart = Path("/usr/sbin/pgbouncer")  # a user's path may lack it
+    return str(apart) if apart.exists() else _on_path("pgbouncer", "pgbouncer", "sudo apt-get install -y pgbouncer")
+
+
 def check_postgres() -> None:
     """See whether PostgreSQL could be started.
 
@@ -121,7 +131,8 @@ def check_postgres() -> None:
 
 
 FETCH: dict[str, Callable[[], object]] = {
-    "kafka": kafka_jars, "minio": minio, "versitygw": versitygw, "postgres": check_postgres, "redis": redis,
+    "kafka": kafka_jars, "minio": minio, "versitygw": versitygw, "postgres": check_postgres,
+    "pgbouncer": pgbouncer, "redis": redis,
 }  # fmt: skip
 """By server: look for its program, and fetch it where that can be done."""
 
