@@ -30,6 +30,6 @@ class TestKafkaQueueOfFourPartitions(QueueContract):
 
 
 def _maker(kafka: KafkaPlace, query: str) -> Make[SpanQueue]:
-    """Make queues on topics of this test's own; one name is one topic."""
+    """Make queues on topics of this test's own; one name is one topic. A busy machine is no broker that is away."""
     run = uuid.uuid4().hex[:12]
-    return lambda name: KafkaQueue.from_url(kafka.url(f"contract-{run}-{name}", query))
+    return lambda name: KafkaQueue.from_url(kafka.url(f"contract-{run}-{name}", f"{query}&timeout_ms=10000"))

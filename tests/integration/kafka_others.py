@@ -12,10 +12,18 @@ from aiokafka import AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 
+from agenttrace_adapters.kafka import KafkaQueue
+from tests.servers.kafka import KafkaPlace
+
 
 def new_topic() -> str:
     """Return a name that no topic has."""
     return f"others-{uuid.uuid4().hex[:12]}"
+
+
+def queue_on(kafka: KafkaPlace, topic: str, options: str = "") -> KafkaQueue:
+    """Return a queue on a topic, which is patient: a busy machine's broker is slow, and that is not what is tried."""
+    return KafkaQueue.from_url(kafka.url(topic, "&".join(filter(None, [options, "timeout_ms=10000"]))))
 
 
 @asynccontextmanager

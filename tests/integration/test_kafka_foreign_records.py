@@ -8,12 +8,11 @@ import anyio
 import pytest
 from anyio import to_thread
 
-from agenttrace_adapters.kafka import KafkaQueue
 from agenttrace_contracts.base import opened
 from agenttrace_contracts.queue import HEADERS, read_all, stored
 from agenttrace_core.errors import CorruptionError
 from agenttrace_core.ports.queue import Headers, Signal
-from tests.integration.kafka_others import make_topic, new_topic, produce, transact
+from tests.integration.kafka_others import make_topic, new_topic, produce, queue_on, transact
 from tests.servers.kafka import KafkaPlace, KafkaServer
 
 pytestmark = pytest.mark.anyio
@@ -26,7 +25,7 @@ async def test_what_a_collector_exports_is_read(kafka: KafkaPlace, compression: 
     await make_topic(kafka.address, topic)
     bodies = [b"\x0a\x00" * i for i in range(1, 100)]
     offsets = await produce(kafka.address, topic, bodies, compression_type=compression)
-    async with opened(KafkaQueue.from_url(kafka.url(topic, "default_project=shop"))) as queue:
+    async with opened(queue_on(kafka, topic, "default_project=shop")) as queue:
         found = await read_all(queue, 0, 0)
     assert [r.position.offset for r in found] == offsets
     assert [r.body for r in found] == bodies
@@ -42,7 +41,7 @@ async def test_only_what_was_committed_is_read(kafka: KafkaPlace) -> None:
     await transact(kafka.address, topic, [b"given up"] * 5, commit=False)
     await produce(kafka.address, topic, [b"kept 3"])
     await transact(kafka.address, topic, [b"given up"] * 5, commit=False)
-    async with opened(KafkaQueue.from_url(kafka.url(topic))) as queue:
+    async with opened(queue_on(kafka, topic)) as queue:
         found = await read_all(queue, 0, 0)
         assert [r.body for r in found] == [b"kept 1", b"kept 2", b"kept 3"]
         with anyio.fail_after(5):
@@ -57,7 +56,7 @@ async def test_a_record_with_headers_of_no_known_form_costs_itself_alone(kafka: 
     """One record of a broken program must not stop all that come after it."""
     topic = new_topic()
     await make_topic(kafka.address, topic)
-    async with opened(KafkaQueue.from_url(kafka.url(topic))) as queue:
+    async with opened(queue_on(kafka, topic)) as queue:
         first = await queue.append(HEADERS, b"first")
         bad = await queue.append(Headers("p", "dreams", 1), b"bad")  # type: ignore[arg-type]
         last = await queue.append(HEADERS, b"last")
@@ -71,14 +70,14 @@ async def test_a_record_with_headers_of_no_known_form_costs_itself_alone(kafka: 
 async def test_a_damaged_batch_is_told_and_passed(own_kafka: KafkaServer) -> None:
     """A disk that rots must cost the records that rotted, not those after them, and never be read as if whole."""
     topic = new_topic()
-    async with opened(KafkaQueue.from_url(own_kafka.place.url(topic, "partitions=1&compression=none"))) as queue:
+    async with opened(queue_on(own_kafka.place, topic, "partitions=1&compression=none")) as queue:
         first = await queue.append(HEADERS, b"first")
         damaged = await queue.append(HEADERS, b"to be damaged")
         last = await queue.append(HEADERS, b"last")
     await to_thread.run_sync(own_kafka.stop)
     await to_thread.run_sync(_damage, own_kafka.folder / "data" / f"{topic}-0", b"to be damaged")
     await to_thread.run_sync(own_kafka.start)
-    async with opened(KafkaQueue.from_url(own_kafka.place.url(topic))) as queue:
+    async with opened(queue_on(own_kafka.place, topic)) as queue:
         assert [r.position for r in await queue.read(0, 0, max_bytes=1 << 20)] == [first]
         with pytest.raises(CorruptionError) as caught:
             await queue.read(0, damaged.offset, max_bytes=1 << 20)
@@ -88,7 +87,7 @@ async def test_a_damaged_batch_is_told_and_passed(own_kafka: KafkaServer) -> Non
 
 async def test_two_readers_of_a_partition_do_not_disturb_each_other(kafka: KafkaPlace) -> None:
     """A writer and a query process of one machine read the same partition, each from where it is."""
-    async with opened(KafkaQueue.from_url(kafka.url(new_topic(), "partitions=1"))) as queue:
+    async with opened(queue_on(kafka, new_topic(), "partitions=1")) as queue:
         bodies = [b"%d" % i * 500 for i in range(200)]
         for body in bodies:
             await queue.append(HEADERS, body)
@@ -109,7 +108,7 @@ async def test_two_readers_of_a_partition_do_not_disturb_each_other(kafka: Kafka
 
 async def test_a_reader_that_waits_holds_up_nobody(kafka: KafkaPlace) -> None:
     """A broker answers one connection in turn: who waits there must be there alone."""
-    async with opened(KafkaQueue.from_url(kafka.url(new_topic(), "partitions=4"))) as queue:
+    async with opened(queue_on(kafka, new_topic(), "partitions=4")) as queue:
         async with anyio.create_task_group() as group:
             for partition in (0, 1, 2):
                 group.start_soon(lambda p=partition: queue.read(p, 0, max_bytes=1, wait_s=30.0))

@@ -13,7 +13,6 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import RecordsToDelete
 from anyio import to_thread
 
-from agenttrace_adapters.kafka import KafkaQueue
 from agenttrace_contracts.base import opened
 from agenttrace_contracts.queue import HEADERS
 from agenttrace_core.ports.metrics import NoMeter
@@ -22,7 +21,7 @@ from agenttrace_core.services.queue_retention import watch_retention
 from agenttrace_server.doctor_queue import queue_finding
 from agenttrace_server.findings import Finding, Verdict
 from agenttrace_server.settings import Settings
-from tests.integration.kafka_others import admin, make_topic, new_topic
+from tests.integration.kafka_others import admin, make_topic, new_topic, queue_on
 from tests.servers.kafka import KafkaPlace
 
 pytestmark = pytest.mark.anyio
@@ -33,7 +32,7 @@ _DAY_S = 86400
 async def test_a_topic_of_ours_forgets_nothing(kafka: KafkaPlace) -> None:
     """Nobody should be warned of a loss that cannot come."""
     topic = new_topic()
-    async with opened(KafkaQueue.from_url(kafka.url(topic))) as queue:
+    async with opened(queue_on(kafka, topic)) as queue:
         await queue.append(HEADERS, b"body")
         assert await queue.retention({}) is None
     finding = await _examined(kafka, topic)
@@ -45,7 +44,7 @@ async def test_the_time_left_is_that_of_the_oldest_record_not_written(kafka: Kaf
     """A writer that is away for a week-end must be missed before the records are."""
     topic = new_topic()
     await make_topic(kafka.address, topic, partitions=2, retention_ms=str(_DAY_S * 1000))
-    async with opened(KafkaQueue.from_url(kafka.url(topic))) as queue:
+    async with opened(queue_on(kafka, topic)) as queue:
         assert await queue.retention({}) == Retention(_DAY_S, _DAY_S)
         await queue.append(HEADERS, b"written", partition=0)
         await anyio.sleep(1.5)
@@ -60,7 +59,7 @@ async def test_what_is_lost_is_said(kafka: KafkaPlace) -> None:
     """A topic that has forgotten what nobody had written looks just like one that is idle."""
     topic = new_topic()
     await make_topic(kafka.address, topic, retention_ms=str(_DAY_S * 1000))
-    async with opened(KafkaQueue.from_url(kafka.url(topic, f"group=group-{topic}"))) as queue:
+    async with opened(queue_on(kafka, topic, f"group=group-{topic}")) as queue:
         for _ in range(3):
             await queue.append(HEADERS, b"body")
         await queue.trim(0, 1)
@@ -78,7 +77,7 @@ async def test_kafka_is_told_how_far_the_topic_is_written(kafka: KafkaPlace) -> 
     """Kafka's own tools show the lag of groups, and operators look there first."""
     topic = new_topic()
     group = f"group-{topic}"
-    async with opened(KafkaQueue.from_url(kafka.url(topic, f"partitions=2&group={group}"))) as queue:
+    async with opened(queue_on(kafka, topic, f"partitions=2&group={group}")) as queue:
         for _ in range(5):
             await queue.append(HEADERS, b"body", partition=1)
         await queue.trim(1, 3)

@@ -36,7 +36,7 @@ class Safe:
 
     def url(self, listener: str, options: str = "", userinfo: str = "") -> str:
         at = f"{userinfo}@" if userinfo else ""
-        return f"kafka://{at}{self.server.addresses[listener]}/{new_topic()}?{options}"
+        return f"kafka://{at}{self.server.addresses[listener]}/{new_topic()}?timeout_ms=10000{options and '&'}{options}"
 
     @property
     def ca(self) -> str:

@@ -13,7 +13,7 @@ from agenttrace_contracts.base import opened
 from agenttrace_contracts.queue import HEADERS, append_many, stored
 from agenttrace_core.errors import ConfigurationError, NotFoundError, PayloadTooLargeError, UnavailableError
 from agenttrace_core.ports.queue import Headers, Signal
-from tests.integration.kafka_others import make_topic, new_topic, remake_topic, settings_of
+from tests.integration.kafka_others import make_topic, new_topic, queue_on, remake_topic, settings_of
 from tests.servers.kafka import KafkaPlace
 from tests.servers.process import free_port
 
@@ -26,7 +26,7 @@ async def test_the_topic_is_made_at_the_first_start_and_told(
     """Nobody should have to make it; and it must keep what is not written yet, however long that takes."""
     caplog.set_level("INFO")
     topic = new_topic()
-    async with opened(KafkaQueue.from_url(kafka.url(topic, "partitions=3"))) as queue:
+    async with opened(queue_on(kafka, topic, "partitions=3")) as queue:
         assert set(await queue.end_offsets()) == {0, 1, 2}
         assert queue.capabilities.max_record_bytes > 20 << 20
     assert f"made the topic {topic} with 3 partitions" in caplog.text
@@ -39,7 +39,7 @@ async def test_the_topic_is_made_at_the_first_start_and_told(
 
 async def test_many_may_start_at_once(kafka: KafkaPlace) -> None:
     """All services of a deployment start together; only one can make the topic."""
-    queues = [KafkaQueue.from_url(kafka.url(topic)) for topic in [new_topic()] * 5]
+    queues = [queue_on(kafka, topic) for topic in [new_topic()] * 5]
     async with anyio.create_task_group() as group:
         for queue in queues:
             group.start_soon(queue.open)
@@ -50,7 +50,7 @@ async def test_many_may_start_at_once(kafka: KafkaPlace) -> None:
 
 async def test_a_look_makes_nothing(kafka: KafkaPlace) -> None:
     """Who examines a deployment must not change it."""
-    queue = KafkaQueue.from_url(kafka.url(new_topic()))
+    queue = queue_on(kafka, new_topic())
     for _ in range(2):
         with pytest.raises(NotFoundError):
             await queue.open_existing()
@@ -60,7 +60,7 @@ async def test_a_topic_of_others_has_its_own_limit(kafka: KafkaPlace) -> None:
     """A broker refuses a longer record; the door divides a request by what it is told here."""
     topic = new_topic()
     await make_topic(kafka.address, topic, partitions=2)
-    async with opened(KafkaQueue.from_url(kafka.url(topic))) as queue:
+    async with opened(queue_on(kafka, topic)) as queue:
         limit = queue.capabilities.max_record_bytes
         assert 900_000 < limit < 1 << 20
         bodies = [os.urandom(limit), *(os.urandom(limit // 3) for _ in range(20))]
@@ -73,7 +73,7 @@ async def test_a_topic_of_others_has_its_own_limit(kafka: KafkaPlace) -> None:
 
 async def test_the_longest_record_goes_through_even_if_it_cannot_be_compressed(kafka: KafkaPlace) -> None:
     """The limit that is declared is the limit that holds, also for what is random."""
-    async with opened(KafkaQueue.from_url(kafka.url(new_topic(), "partitions=1"))) as queue:
+    async with opened(queue_on(kafka, new_topic(), "partitions=1")) as queue:
         body = os.urandom(queue.capabilities.max_record_bytes)
         position = await queue.append(Headers("p", Signal.LOGS, 1), body)
         [found] = await queue.read(0, position.offset, max_bytes=1)
@@ -83,7 +83,7 @@ async def test_the_longest_record_goes_through_even_if_it_cannot_be_compressed(k
 @pytest.mark.parametrize("compression", ["none", "gzip", "snappy", "lz4", "zstd"])
 async def test_the_broker_takes_every_compression(kafka: KafkaPlace, compression: str) -> None:
     """Batches are put together here; the broker looks into each, and refuses one of which it makes no sense."""
-    async with opened(KafkaQueue.from_url(kafka.url(new_topic(), f"compression={compression}"))) as queue:
+    async with opened(queue_on(kafka, new_topic(), f"compression={compression}")) as queue:
         bodies = [b"%d " % i * i for i in range(300)] + [os.urandom(100_000)]
         assert await append_many(queue, bodies) == await stored(queue)
 
@@ -98,7 +98,7 @@ async def test_only_what_nobody_else_deletes_is_deleted(
     """Others may read a topic that they made; one that keeps everything fills the disks unless somebody trims it."""
     topic = new_topic()
     await make_topic(kafka.address, topic, **settings)
-    async with opened(KafkaQueue.from_url(kafka.url(topic, f"trim={trim}"))) as queue:
+    async with opened(queue_on(kafka, topic, f"trim={trim}")) as queue:
         await append_many(queue, [b"%d" % i for i in range(10)])
         for _ in range(2):
             await queue.trim(0, 10)
@@ -110,19 +110,19 @@ async def test_a_compacted_topic_is_refused(kafka: KafkaPlace) -> None:
     topic = new_topic()
     await make_topic(kafka.address, topic, cleanup_policy="compact,delete")
     with pytest.raises(ConfigurationError, match=r"cleanup\.policy"):
-        await KafkaQueue.from_url(kafka.url(topic)).open()
+        await queue_on(kafka, topic).open()
 
 
 async def test_a_topic_that_cannot_be_made_says_how_it_could(kafka: KafkaPlace) -> None:
     """More replicas than brokers is the first mistake of everybody; the answer is a command."""
     with pytest.raises(ConfigurationError, match=r"kafka-topics\.sh .*--replication-factor 3"):
-        await KafkaQueue.from_url(kafka.url(new_topic(), "replication=3")).open()
+        await queue_on(kafka, new_topic(), "replication=3").open()
 
 
 async def test_nothing_is_acknowledged_out_of_a_topic_that_was_made_anew(kafka: KafkaPlace) -> None:
     """Offsets begin at 0 again, below what is written already: what is put there would never be read."""
     topic = new_topic()
-    async with opened(KafkaQueue.from_url(kafka.url(topic, "partitions=1"))) as queue:
+    async with opened(queue_on(kafka, topic, "partitions=1")) as queue:
         before = queue.queue_id
         await append_many(queue, [b"%d" % i for i in range(20)])
         await remake_topic(kafka.address, topic, partitions=1)
@@ -136,7 +136,7 @@ async def test_nothing_is_acknowledged_out_of_a_topic_that_was_made_anew(kafka: 
                 else:
                     raise AssertionError(f"acknowledged at {position}")
                 await anyio.sleep(0.1)
-    async with opened(KafkaQueue.from_url(kafka.url(topic))) as queue:
+    async with opened(queue_on(kafka, topic)) as queue:
         assert queue.queue_id != before
 
 

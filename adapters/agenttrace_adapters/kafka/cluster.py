@@ -8,7 +8,7 @@ import random
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 from uuid import UUID
 
@@ -129,9 +129,14 @@ class Cluster:
             raise NoContactError(f"broker {node} is not among those that answer")
         try:
             return await self._connections.ask(address, lane, request)
-        except NoContactError:
+        except NoContactError as error:
             self.stale()
-            raise
+            if address in self._options.servers:
+                raise
+            named = f"broker {node} itself names that address: see its advertised.listeners"
+            raise NoContactError(f"{error} ({named})") from error
+        except ConfigurationError as error:  # it let us in at the start
+            raise UnavailableError(str(error)) from error
 
     async def ask_controller(self, request: Request[Any]) -> Any:
         """Send a request of administration to the broker that is there for it."""
@@ -198,6 +203,11 @@ class Cluster:
             self.condemn(f"the topic {self._options.topic} was deleted and made anew while it was in use")
         if self._away is not None:
             _log.info("the brokers answer again")
+        known = self._layout
+        if known is not None and len(layout.leaders) < len(known.leaders):
+            # The answer of a broker that has only just started. No partition is ever taken away from a topic.
+            layout = replace(layout, topic_id=known.topic_id, leaders=known.leaders)
+            self.stale()
         self._layout, self._away = layout, None
         self._connections.keep_only({*layout.brokers.values(), *self._options.servers})
 

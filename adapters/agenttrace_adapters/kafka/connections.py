@@ -6,6 +6,7 @@ import asyncio
 import logging
 import ssl
 from collections.abc import Collection
+from functools import partial
 from typing import Any
 
 from aiokafka.conn import AIOKafkaConnection
@@ -31,6 +32,7 @@ _CLIENT = "agenttrace"
 _ANSWER_MS = 5_000
 _ADMIN_MS = 30_000
 _IDLE_MS = 540_000  # brokers close what was idle for ten minutes
+_FAILURES = (OSError, KafkaError, EOFError, ValueError, AssertionError)  # the last of what is no broker at all
 _REFUSALS = (AuthenticationFailedError, SaslAuthenticationFailed, UnsupportedSaslMechanismError)
 
 
@@ -51,8 +53,8 @@ class Connections:
         self._options = options
         self._ssl: ssl.SSLContext | None = None
         self._open: dict[tuple[Address, str], Connection] = {}
+        self._connecting: dict[tuple[Address, str], asyncio.Task[Connection]] = {}
         self._closing: set[asyncio.Future[None]] = set()
-        self._locks: dict[tuple[Address, str], asyncio.Lock] = {}
 
     def open(self) -> None:
         """Read what TLS needs.
@@ -76,7 +78,7 @@ class Connections:
             raise ConfigurationError(f"the broker at {address} is too old: Kafka 2.8 or later is needed") from error
         except NotImplementedError as error:
             raise ConfigurationError(f"the broker at {address} speaks no version of a request: {error}") from error
-        except (OSError, KafkaError) as error:
+        except _FAILURES as error:
             self.drop(address, lane)
             raise NoContactError(f"the broker at {address} does not answer: {_words(error)}") from error
         except BaseException:  # an answer that comes later must not be taken for that of the next request
@@ -98,18 +100,29 @@ class Connections:
 
     async def aclose(self) -> None:
         """Close them all."""
+        for task in self._connecting.values():
+            task.cancel()
+        await asyncio.gather(*self._connecting.values(), return_exceptions=True)
         for address, lane in list(self._open):
             self.drop(address, lane)
         if self._closing:
             await asyncio.wait(self._closing)
 
     async def _get(self, address: Address, lane: str) -> Connection:
+        """Return a connection; one that is being made goes on being made if the caller gives up waiting."""
         key = (address, lane)
-        async with self._locks.setdefault(key, asyncio.Lock()):
-            connection = self._open.get(key)
-            if connection is None or not connection.connected():
-                connection = self._open[key] = await self._connect(address, lane)
+        connection = self._open.get(key)
+        if connection is not None and connection.connected():
             return connection
+        if key not in self._connecting:
+            self._connecting[key] = task = asyncio.create_task(self._connect(address, lane))
+            task.add_done_callback(partial(self._made, key))
+        return await asyncio.shield(self._connecting[key])
+
+    def _made(self, key: tuple[Address, str], task: asyncio.Task[Connection]) -> None:
+        del self._connecting[key]
+        if not task.cancelled() and task.exception() is None:
+            self._open[key] = task.result()
 
     async def _connect(self, address: Address, lane: str) -> Connection:
         options = self._options
@@ -129,7 +142,7 @@ class Connections:
             await connection.connect()
         except _REFUSALS as error:
             raise ConfigurationError(f"queue: the broker at {address} does not let us in: {_words(error)}") from error
-        except (OSError, KafkaError) as error:
+        except _FAILURES as error:
             protocol = options.security_protocol
             raise NoContactError(f"no connection ({protocol}) to the broker at {address}: {_words(error)}") from error
         return connection

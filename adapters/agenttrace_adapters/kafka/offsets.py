@@ -25,6 +25,7 @@ _END = -1
 _LANE = "offsets"
 _TRIM_LANE = "trim"
 _TRIM_S = 5.0
+_FIRST_S = 5.0
 
 
 class Offsets:
@@ -36,6 +37,10 @@ class Offsets:
         self._may_trim = True
         self.begin = Shared(lambda: self._persist(lambda: self._ask(_BEGIN)))
         self.end = Shared(lambda: self._persist(lambda: self._ask(_END)))
+
+    async def first_ends(self) -> Mapping[int, int]:
+        """Return the ends when the queue is opened, which may take longer: connections are made for it."""
+        return await self._cluster.persist(lambda: self._ask(_END), timeout_s=_FIRST_S)
 
     async def trim(self, partition: int, offset: int) -> None:
         """Delete what lies below ``offset``. Where we may not, that is logged once, and left at that."""

@@ -83,7 +83,7 @@ class KafkaQueue(SpanQueue, Retaining):
             await self._cluster.open()
             facts = await ready_topic(self._cluster, self._options, make=make)
             self._cluster.hold_to(facts.topic_id)
-            self._floors = await self._offsets.end()
+            self._floors = await self._offsets.first_ends()
         except BaseException:
             await self.aclose()
             raise

@@ -116,8 +116,10 @@ class Reader:
 
     async def _on_own_lane(self, node: int, request: FetchRequest) -> Any:
         """Ask on a connection that nobody waits on; who gives up leaves it to the answer that is still to come."""
-        lane = self._free.pop() if self._free else f"fetch-{self._lanes}"
-        self._lanes += lane == f"fetch-{self._lanes}"
+        if not self._free:
+            self._free.append(f"fetch-{self._lanes}")
+            self._lanes += 1
+        lane = self._free.pop()
         fetch = asyncio.create_task(self._cluster.ask(node, lane, request))
         self._fetches.add(fetch)
 
