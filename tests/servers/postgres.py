@@ -56,7 +56,7 @@ class PostgresPlace:
 
 
 class PostgresServer(ServerProcess):
-    """PostgreSQL that trusts everybody who reaches 127.0.0.1.
+    """PostgreSQL that trusts everybody who reaches 127.0.0.1, unless ``password_file`` has a password.
 
     It does not sync: the tests kill processes, not machines, and what it wrote outlives those. ``stop``
     cuts off who is connected.
@@ -65,7 +65,8 @@ class PostgresServer(ServerProcess):
     # At SIGTERM it would wait until everybody has gone.
     _stop_signal = signal.SIGINT
 
-    def __init__(self) -> None:
+    def __init__(self, password_file: Path | None = None) -> None:
+        self._password_file = password_file
         self._initdb, self._program = postgres("initdb"), postgres("postgres")
         super().__init__(user=other_user() if os.geteuid() == 0 else None)
         if self._user is not None:
@@ -74,13 +75,17 @@ class PostgresServer(ServerProcess):
     @property
     def place(self) -> PostgresPlace:
         """Where it is."""
-        return PostgresPlace(f"postgresql://agenttrace@{self.address}/postgres")
+        secret = "" if self._password_file is None else f":{self._password_file.read_text().strip()}"
+        return PostgresPlace(f"postgresql://agenttrace{secret}@{self.address}/postgres")
 
     def start(self) -> None:
         """Start it; its data folder is made the first time."""
         if not self._data.exists():
+            trust: list[str | Path] = ["-A", "trust"]
+            if self._password_file is not None:
+                trust = ["-A", "scram-sha-256", "--pwfile", shutil.copy(self._password_file, self.folder)]
             subprocess.run(
-                [self._initdb, "--no-sync", "-A", "trust", "-U", "agenttrace", "-E", "UTF8", "-D", self._data],
+                [self._initdb, "--no-sync", *trust, "-U", "agenttrace", "-E", "UTF8", "-D", self._data],
                 check=True, capture_output=True, cwd=self.folder, **self._as_user,
             )  # fmt: skip
         super().start()

@@ -48,9 +48,15 @@ class RedisPlace:
 
 
 class RedisServer(ServerProcess):
-    """Redis that keeps nothing on disk: one that was stopped comes back empty."""
+    """Redis that keeps nothing on disk: one that was stopped comes back empty.
 
-    def __init__(self, password: str | None = None) -> None:
+    Args:
+        password: who does not know it is not let in.
+        configuration: a file of its own settings.
+    """
+
+    def __init__(self, password: str | None = None, configuration: Path | None = None) -> None:
+        self._configuration = configuration
         self._program = redis()
         self._password = password
         super().__init__()
@@ -62,7 +68,8 @@ class RedisServer(ServerProcess):
 
     def _command(self) -> Sequence[str | Path]:
         password = ["--requirepass", self._password] if self._password else []
-        return [self._program, "--bind", "127.0.0.1", "--port", str(self.port), "--save", "", *password]
+        configuration = [self._configuration] if self._configuration else []
+        return [self._program, *configuration, "--bind", "127.0.0.1", "--port", str(self.port), "--save", "", *password]
 
     def _answers(self) -> bool:
         with socket.create_connection(("127.0.0.1", self.port), timeout=1) as connection:

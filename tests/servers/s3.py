@@ -81,10 +81,15 @@ class S3Bucket:
 
 
 class MinioServer(ServerProcess):
-    """MinIO, which encrypts (SSE-S3, and SSE-KMS with ``KMS_KEY``) and knows two storage classes."""
+    """MinIO, which encrypts (SSE-S3, and SSE-KMS with ``KMS_KEY``) and knows two storage classes.
 
-    def __init__(self) -> None:
+    Args:
+        environment: variables instead of those that say who may use it.
+    """
+
+    def __init__(self, environment: Mapping[str, str] | None = None) -> None:
         self._program = minio()
+        self._who = environment or {"MINIO_ROOT_USER": ACCESS_KEY, "MINIO_ROOT_PASSWORD": SECRET_KEY}
         self._console = free_port()
         super().__init__()
 
@@ -98,7 +103,7 @@ class MinioServer(ServerProcess):
         return [self._program, "server", "--quiet", *ports, self.folder / "data"]
 
     def _environment(self) -> Mapping[str, str]:
-        return {"MINIO_ROOT_USER": ACCESS_KEY, "MINIO_ROOT_PASSWORD": SECRET_KEY, "MINIO_KMS_SECRET_KEY": _KMS_SECRET}
+        return {**self._who, "MINIO_KMS_SECRET_KEY": _KMS_SECRET}
 
     def _answers(self) -> bool:
         try:
