@@ -71,6 +71,7 @@ async def run_write(settings: Settings, place: Place) -> None:
                 make_writer=make_writer,
                 holder=writer_name() if is_one_of_many else f"up-{server_id(settings.data)}",
                 whole=not is_one_of_many,
+                ttl_s=settings.write.lease,
                 meter=meter,
             )
         else:

@@ -112,6 +112,11 @@ class WriteSettings(_Section):
 
     flush_bytes: Size = Field(default=64 * 2**20, ge=2**16, description="write files once this much has been received")
     flush_age: Duration = Field(default=10.0, gt=0, description="write files once the oldest span has waited this long")
+    lease: Duration = Field(
+        default=10.0,
+        ge=1,
+        description="of several writers, time after which others take over from one that does not answer",
+    )
 
     @property
     def live_bytes(self) -> int:

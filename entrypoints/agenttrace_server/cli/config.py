@@ -13,6 +13,7 @@ from agenttrace_server.settings import Settings
 _DURATIONS = {
     "ingest.body_timeout",
     "write.flush_age",
+    "write.lease",
     "compact.interval",
     "compact.settle",
     "compact.grace",
