@@ -23,6 +23,12 @@ async def _machine(plan: Plan) -> Table:
     return await probes.machine(plan.base, seconds=plan.probe_s, senders=plan.senders, connections=plan.connections)
 
 
+async def _scaled(plan: Plan) -> Table:
+    from tests.benchmarks.scaled import scaled  # needs more installed than the others
+
+    return await scaled(plan)
+
+
 _MEASURES: dict[str, Callable[[Plan], Awaitable[Table]]] = {
     "machine": _machine,
     "ack": flow.acknowledged,
@@ -36,6 +42,7 @@ _MEASURES: dict[str, Callable[[Plan], Awaitable[Table]]] = {
     "backlog": recovery.backlog,
     "kill": recovery.kills,
     "sdk": sdk.overhead,
+    "scaled": _scaled,
 }
 
 

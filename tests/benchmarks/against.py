@@ -56,7 +56,7 @@ async def compare(other: Other, plan: Plan, seconds: float = 20.0) -> Table:
 async def _measure(other: Other, plan: Plan, pid: int, seconds: float, folder: Path, table: Table) -> None:
     sampled: list[Ack] = []
     orders = Orders(other.otlp_url, "", seconds=seconds, connections=plan.connections, seed=6_000, sample_every=5)
-    async with meter.metered(pid, lambda _: other.name) as metered:
+    async with meter.metered([pid], lambda _: other.name) as metered:
         async with load(orders, senders=plan.senders, on_ack=sampled.append) as sending:
             result = await sending.wait()
         millions = result.acked_spans / 1e6

@@ -6,9 +6,10 @@ import asyncio
 import contextlib
 import math
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 
@@ -20,7 +21,7 @@ from tests.benchmarks.plan import Plan
 from tests.benchmarks.readback import Readback, readback
 from tests.benchmarks.report import Table, quantiles
 from tests.benchmarks.sender import Orders
-from tests.benchmarks.server import Server, process_name, running
+from tests.benchmarks.server import running
 
 _SAMPLES_PER_S = 3.0  # each is asked for several times; more of them would be a load of their own
 _KEEPS_UP = 0.05  # share of what arrives by which the backlog may grow, with the saw teeth of flushing in it
@@ -63,29 +64,54 @@ async def run(
 ) -> Run:
     """Start a server, load it for ``seconds`` with ``rate`` spans a second (0: all it takes), and watch."""
     async with running(folder, options={**plan.options, **(options or {})}) as server:
-        every = max(1, round((rate or 200_000.0) / SPANS / _SAMPLES_PER_S))
-        orders = Orders(
-            server.otlp_url, "", rate=rate, seconds=seconds, connections=plan.connections, sample_every=every
-        )
-        async with (
-            readback(server.api_url) as follower,
-            load(orders, senders=plan.senders, on_ack=follower.on_ack) as sending,
-            metered(server.pid, process_name) as meter,
-            watched(server) as ledgers,
-        ):
-            result = await sending.wait()
+        return await under_load(server, plan, rate=rate, seconds=seconds)
+
+
+class Loadable(Protocol):
+    """What can be loaded and watched: where it takes spans and answers, what it is made of, and what it holds."""
+
+    otlp_url: str
+    api_url: str
+
+    @property
+    def pids(self) -> Sequence[int]:
+        """Processes of which, and of whose descendants, the costs are counted."""
+
+    @property
+    def process_name(self) -> Callable[[list[str]], str]:
+        """Names one of them by its command."""
+
+    async def look(self) -> Ledger:
+        """Return what it holds now."""
+
+
+async def under_load(server: Loadable, plan: Plan, *, rate: float, seconds: float, seed: int = 1) -> Run:
+    """Load a server that runs for ``seconds`` with ``rate`` spans a second (0: all it takes), and watch."""
+    every = max(1, round((rate or 200_000.0) / SPANS / _SAMPLES_PER_S))
+    orders = Orders(
+        server.otlp_url, "", rate=rate, seconds=seconds, connections=plan.connections, sample_every=every, seed=seed
+    )
+    async with (
+        readback(server.api_url) as follower,
+        load(orders, senders=plan.senders, on_ack=follower.on_ack) as sending,
+        metered(server.pids, server.process_name) as meter,
+        watched(server.look) as ledgers,
+    ):
+        result = await sending.wait()
     return Run(result, meter, follower, ledgers)
 
 
 @contextlib.asynccontextmanager
-async def watched(server: Server, every_s: float = 1.0) -> AsyncIterator[list[tuple[float, Ledger]]]:
-    """Read the server's folder about once a second, and once more at the end of the block."""
+async def watched(
+    ledger: Callable[[], Awaitable[Ledger]], every_s: float = 1.0
+) -> AsyncIterator[list[tuple[float, Ledger]]]:
+    """Read what a server holds about once a second, and once more at the end of the block."""
     seen: list[tuple[float, Ledger]] = []
     begun = time.monotonic()
 
     async def look() -> None:
-        ledger = await asyncio.to_thread(server.ledger)
-        seen.append((time.monotonic() - begun, ledger))
+        found = await ledger()
+        seen.append((time.monotonic() - begun, found))
 
     async def watch() -> None:
         while True:

@@ -5,16 +5,18 @@ from __future__ import annotations
 import contextlib
 import json
 import sqlite3
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from agenttrace_adapters.locallog.published import PublishedEnd
 
-_FILES = "SELECT id, segments FROM files WHERE state = 'live' AND kind = 'spans'"
-_OBJECTS = (
+FILES = "SELECT id, segments FROM files WHERE state = 'live' AND kind = 'spans'"
+OBJECTS = (
     "SELECT role, SUM(size) FROM file_objects WHERE file_id IN "
     "(SELECT id FROM files WHERE state = 'live' AND kind = 'spans') GROUP BY role"
 )
+WATERMARKS = "SELECT partition_number, next_offset FROM watermarks"
 _KEYS = (
     "SELECT object_key FROM file_objects WHERE role = ? AND file_id IN "
     "(SELECT id FROM files WHERE state = 'live' AND kind = 'spans') ORDER BY object_key"
@@ -24,11 +26,12 @@ _ROWS = 3  # place of ``rows`` in a segment's array; see model.segment.Segment
 
 @dataclass(frozen=True, slots=True)
 class Ledger:
-    """A data folder at one moment.
+    """A server at one moment.
 
     ``rows`` are spans in live files, of which there are ``files``; ``object_bytes`` are their sizes by
     role (light, payload, traces). ``backlog_bytes`` are durable in the log and not yet in files;
     ``log_bytes`` is what the log takes on disk; ``log_end`` is all that was ever appended.
+    A queue that does not count bytes counts records there.
     """
 
     files: int = 0
@@ -45,16 +48,27 @@ def read(folder: Path) -> Ledger:
     if not catalog.exists():
         return Ledger()
     with contextlib.closing(sqlite3.connect(f"file:{catalog}?mode=ro", uri=True, timeout=10.0)) as db:
-        segments = db.execute(_FILES).fetchall()
-        sizes = dict(db.execute(_OBJECTS))
-        watermarks = dict(db.execute("SELECT partition_number, next_offset FROM watermarks"))
-    ends = _ends(folder / "log")
+        segments = db.execute(FILES).fetchall()
+        sizes = dict(db.execute(OBJECTS))
+        watermarks = dict(db.execute(WATERMARKS))
+    log_bytes = sum(path.stat().st_size for path in (folder / "log").glob("*/*.log"))
+    return ledger_of(segments, sizes, watermarks, _ends(folder / "log"), log_bytes)
+
+
+def ledger_of(
+    files: Sequence[tuple[str, str]],
+    object_bytes: Mapping[str, int],
+    watermarks: Mapping[int, int],
+    ends: Mapping[int, int],
+    log_bytes: int = 0,
+) -> Ledger:
+    """Make a ledger of what a catalog says, and of the ends of the queue by partition."""
     return Ledger(
-        files=len(segments),
-        rows=sum(segment[_ROWS] for _, text in segments for segment in json.loads(text)),
-        object_bytes=sizes,
+        files=len(files),
+        rows=sum(segment[_ROWS] for _, text in files for segment in json.loads(text)),
+        object_bytes=dict(object_bytes),
         backlog_bytes=sum(end - watermarks.get(partition, 0) for partition, end in ends.items()),
-        log_bytes=sum(path.stat().st_size for path in (folder / "log").glob("*/*.log")),
+        log_bytes=log_bytes,
         log_end=sum(ends.values()),
     )
 

@@ -9,7 +9,7 @@ import asyncio
 import contextlib
 import os
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -80,13 +80,13 @@ def _stat(pid: int) -> list[str] | None:
 
 @dataclass(slots=True)
 class Meter:
-    """What a tree of processes used while it was watched.
+    """What trees of processes used while they were watched.
 
     ``pss`` holds (seconds since the start, bytes) about once a second. ``cpu_s`` and ``written_bytes``
     are by process name; a process that was replaced is counted with its successor.
     """
 
-    root: int
+    roots: Sequence[int]
     name_of: Callable[[list[str]], str]
     pss: list[tuple[float, int]] = field(default_factory=list)
     pss_by_name: dict[str, int] = field(default_factory=dict)
@@ -119,9 +119,9 @@ class Meter:
         return rise / (last[0][0] - middle[0][0])
 
     def sample(self, since_s: float) -> None:
-        """Read every process of the tree once."""
+        """Read every process of the trees once."""
         sizes: dict[str, int] = {}
-        for pid in tree(self.root):
+        for pid in (pid for root in self.roots for pid in tree(root)):
             used = usage(pid, self.name_of)
             if used is None:
                 continue
@@ -141,9 +141,11 @@ class Meter:
 
 
 @contextlib.asynccontextmanager
-async def metered(root: int, name_of: Callable[[list[str]], str], every_s: float = 1.0) -> AsyncIterator[Meter]:
-    """Watch a process and its descendants until the block ends."""
-    meter = Meter(root, name_of)
+async def metered(
+    roots: Sequence[int], name_of: Callable[[list[str]], str], every_s: float = 1.0
+) -> AsyncIterator[Meter]:
+    """Watch processes and their descendants until the block ends."""
+    meter = Meter(roots, name_of)
     busy, begun = machine_busy_s(), time.monotonic()
 
     async def watch() -> None:

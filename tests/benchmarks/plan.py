@@ -41,6 +41,9 @@ class Plan:
     sdk_rounds: int = 5
     sdk_calls: int = 20_000
     sdk_steps: int = 100
+    scaled_s: float = 45.0
+    scaled_rate: float = 10_000.0
+    scaled_starts: int = 20
     options: Mapping[str, str] = field(default_factory=dict)
 
     @contextmanager
@@ -58,6 +61,7 @@ QUICK: dict[str, Any] = {
     "rate": 20_000.0, "ack_s": 4.0, "sustain_s": 8.0, "soak_s": 10.0, "search_s": 6.0, "probe_s": 2.0,
     "library_spans": 100_000, "lookups": 200, "asked": 5, "clients_s": 2.0, "big_trace_spans": 5_000,
     "backlog_bytes": 50_000_000, "kills": 1, "sdk_rounds": 1, "sdk_calls": 2_000, "sdk_steps": 5,
+    "scaled_s": 8.0, "scaled_rate": 4_000.0, "scaled_starts": 3,
     "options": {"write.flush_bytes": "32MiB", "write.flush_age": "3s"},
 }  # fmt: skip
 """What ``--quick`` changes: enough to see that every measure works, too little to quote.

@@ -92,7 +92,7 @@ async def searches(plan: Plan) -> Table:
     async with running(plan.library, options=plan.options) as server:
         await library(server, plan, table)
         newest = await _newest_start(server)
-        async with metered(server.pid_of("query"), process_name) as meter:
+        async with metered([server.pid_of("query")], process_name) as meter:
             for search in SEARCHES:
                 await _ask(server, plan, table, search, newest)
             await panels(server, plan, table, newest)

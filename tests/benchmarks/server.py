@@ -11,7 +11,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -44,6 +44,16 @@ class Server:
         """The process id of the supervisor."""
         return self.process.pid
 
+    @property
+    def pids(self) -> Sequence[int]:
+        """The roots of all its processes."""
+        return [self.pid]
+
+    @property
+    def process_name(self) -> Callable[[list[str]], str]:
+        """Names its processes."""
+        return process_name
+
     def pid_of(self, part: str) -> int:
         """Return the process id of a part of the server, such as ``write``."""
         return int(json.loads((self.folder / "status.json").read_text())[part]["pid"])
@@ -74,6 +84,10 @@ class Server:
         """Return what its folder holds now."""
         return ledger.read(self.folder)
 
+    async def look(self) -> ledger.Ledger:
+        """Return what its folder holds now, without holding up the event loop."""
+        return await asyncio.to_thread(self.ledger)
+
     async def written(self, rows: int, *, within_s: float, every_s: float = 0.2) -> float:
         """Wait until files hold at least ``rows`` spans; return the seconds that it took.
 
@@ -81,7 +95,7 @@ class Server:
             TimeoutError: they do not within ``within_s``.
         """
         begun = time.monotonic()
-        while (found := (await asyncio.to_thread(self.ledger)).rows) < rows:
+        while (found := (await self.look()).rows) < rows:
             if time.monotonic() - begun > within_s:
                 raise TimeoutError(f"files hold {found:,} spans after {within_s:.0f} s, not {rows:,}")
             await asyncio.sleep(every_s)

@@ -172,7 +172,7 @@ async def test_the_meter_counts_a_tree_by_name() -> None:
         return "child" if "busy" in words else "parent"
 
     process = await asyncio.create_subprocess_exec(sys.executable, "-c", parent)
-    async with metered(process.pid, name_of, every_s=0.05) as meter:
+    async with metered([process.pid], name_of, every_s=0.05) as meter:
         await process.wait()
     assert meter.cpu_s["child"] == pytest.approx(0.5, abs=0.2)
     assert meter.cpu_s["parent"] < 0.3
