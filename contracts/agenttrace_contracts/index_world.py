@@ -16,6 +16,7 @@ import anyio
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+import xxhash
 
 from agenttrace_core.errors import NotFoundError
 from agenttrace_core.model.segment import FileKind, OffsetRange, SegmentFile, Snapshot, StoredObject, Superseded
@@ -326,7 +327,10 @@ class World:
         self.spans = [moved.get(span.arrival, span) for span in self.spans]
 
     async def _put(self, file_id: UUID, objects: Mapping[str, pa.Buffer], segments: Any, level: int) -> SegmentFile:
-        stored = {name: StoredObject(f"{file_id}/{name}", body.size, "") for name, body in objects.items()}
+        stored = {
+            name: StoredObject(f"{file_id}/{name}", body.size, xxhash.xxh3_128_hexdigest(body))
+            for name, body in objects.items()
+        }
         for name, body in objects.items():
             await self.storage.put(stored[name].key, [memoryview(body)])
         return SegmentFile(file_id, FileKind.SPANS, level, "", stored, segments)

@@ -10,6 +10,7 @@ from uuid import uuid4
 
 import pyarrow as pa
 import pytest
+import xxhash
 from hypothesis import strategies as st
 from hypothesis.stateful import invariant, rule
 
@@ -166,7 +167,10 @@ class LogWorld:
         if not rows:
             return
         name, encoded = uuid4(), encode_logs_file(_table(rows))
-        stored = {part: StoredObject(f"{name}/{part}", body.size, "") for part, body in encoded.objects.items()}
+        stored = {
+            part: StoredObject(f"{name}/{part}", body.size, xxhash.xxh3_128_hexdigest(body))
+            for part, body in encoded.objects.items()
+        }
         for part, body in encoded.objects.items():
             await self.storage.put(stored[part].key, [memoryview(body)])
         self._files.append((SegmentFile(name, FileKind.LOGS, 0, "", stored, encoded.segments), rows))

@@ -11,4 +11,4 @@ from agenttrace_core.ports.index import SpanIndex
 class TestDuckDBIndexOfLogs(LogQueriesContract):
     @pytest.fixture
     def make(self) -> Make[SpanIndex]:
-        return lambda name: DuckDBIndex.from_url("duckdb:?threads=1")
+        return lambda name: DuckDBIndex.from_url("duckdb:?threads=1&whole_bytes=1")

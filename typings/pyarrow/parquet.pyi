@@ -21,6 +21,9 @@ class Statistics:
 
 class ColumnChunkMetaData:
     path_in_schema: str
+    data_page_offset: int
+    dictionary_page_offset: int | None
+    has_dictionary_page: bool
     statistics: Statistics | None
     is_stats_set: bool
     num_values: int

@@ -51,9 +51,8 @@ async def _in_files(sources: SourceCache, view: View, project: str, since: Mappi
         rows = rows[np.logical_or.reduce([(rows >= first) & (rows < stop) for first, stop in runs])]
         if len(rows):
             dropped = sources.dropped(view, str(file.id))
-            found.append(
-                await to_thread.run_sync(_file_places, reader.twin(), rows, str(file.id), dropped, since, base)
-            )
+            here = (await reader.at(rows)).twin()
+            found.append(await to_thread.run_sync(_file_places, here, rows, str(file.id), dropped, since, base))
     return found
 
 
@@ -100,7 +99,7 @@ async def _rows_at(sources: SourceCache, view: View, places: pa.Table) -> pa.Tab
         if file is None:
             light = sources.chunk(view, source).rows.select(LIGHT.names).take(pa.array(rows))
         else:
-            reader = (await sources.rows(file, "light")).twin()
+            reader = (await (await sources.rows(file, "light")).at(rows)).twin()
             light = await to_thread.run_sync(reader.take, rows, LIGHT.names)
             reader.close()
         light = light.append_column(LOCATION.field("source"), pa.repeat(pa.scalar(source, pa.string()), len(rows)))

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Coroutine, Iterable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from urllib.parse import parse_qsl
 
 import numpy as np
@@ -16,10 +17,10 @@ from agenttrace_adapters.duckdb.arrivals import arrivals
 from agenttrace_adapters.duckdb.by_now import ByNow
 from agenttrace_adapters.duckdb.logs import LogFiles, live_records, live_scores, query_scores
 from agenttrace_adapters.duckdb.masks import RowScanner
-from agenttrace_adapters.duckdb.objects import LocalCopies
+from agenttrace_adapters.duckdb.objects import WHOLE_BYTES, Objects, holding, side_by_side
 from agenttrace_adapters.duckdb.parts import Part, Parts
 from agenttrace_adapters.duckdb.questions import ProjectSpans
-from agenttrace_adapters.duckdb.rows import ParquetRows
+from agenttrace_adapters.duckdb.ranged import ObjectRows
 from agenttrace_adapters.duckdb.runs import TraceRun, find, newest, sums_of
 from agenttrace_adapters.duckdb.scored import ScoredRows
 from agenttrace_adapters.duckdb.scores import known_field, known_spans, known_traces
@@ -66,18 +67,25 @@ class DuckDBIndex(SpanIndex, Arrivals, SqlIndex, SpanQueries, TraceOwners, LogQu
     Args:
         memory_limit: DuckDB's, such as ``256MB``.
         threads: DuckDB's.
-        cache_bytes: bound of the local copies of objects, where the storage is elsewhere.
+        cache_bytes: bound of the local copies of objects, where the storage is elsewhere and keeps none itself.
+        whole_bytes: longer objects that are elsewhere are read by ranges, until they are read often.
         rollups: whether figures come from roll-ups where they hold; without, they are the same, and later.
     """
 
     def __init__(
-        self, *, memory_limit: str = "256MB", threads: int = 2, cache_bytes: int = 4 << 30, rollups: bool = True
+        self,
+        *,
+        memory_limit: str = "256MB",
+        threads: int = 2,
+        cache_bytes: int = 4 << 30,
+        whole_bytes: int = WHOLE_BYTES,
+        rollups: bool = True,
     ) -> None:
         self._sql = SqlRunner(memory_limit=memory_limit, threads=threads)
-        self._cache_bytes = cache_bytes
+        self._cache_bytes, self._whole_bytes = cache_bytes, whole_bytes
         self._rollups = rollups
         self._storage: ObjectStorage | None = None
-        self._objects: LocalCopies | None = None
+        self._got: Objects | None = None
         self._opened: SourceCache | None = None
         self._log_files: LogFiles | None = None
         self._made_parts: Parts | None = None
@@ -86,6 +94,8 @@ class DuckDBIndex(SpanIndex, Arrivals, SqlIndex, SpanQueries, TraceOwners, LogQu
     @classmethod
     def from_url(cls, url: str) -> DuckDBIndex:
         """Make one from ``duckdb:?memory_limit=256MB&threads=2&cache_bytes=4294967296&rollups=true``; all are optional.
+
+        One more is ``whole_bytes=2097152``; see the class.
 
         Raises:
             ConfigurationError: the URL says anything else.
@@ -96,13 +106,20 @@ class DuckDBIndex(SpanIndex, Arrivals, SqlIndex, SpanQueries, TraceOwners, LogQu
         try:
             threads = int(options.pop("threads", "2"))
             cache_bytes = int(options.pop("cache_bytes", str(4 << 30)))
+            whole_bytes = int(options.pop("whole_bytes", str(WHOLE_BYTES)))
         except ValueError:
-            threads = cache_bytes = 0
+            threads = cache_bytes = whole_bytes = 0
         if url.partition("?")[0] != "duckdb:" or options or threads < 1 or cache_bytes < 1 or rollups not in _SAID:
             raise ConfigurationError(
                 f"index = {url!r}: write 'duckdb:' or 'duckdb:?memory_limit=256MB&threads=2&cache_bytes=4294967296'"
             )
-        return cls(memory_limit=memory_limit, threads=threads, cache_bytes=cache_bytes, rollups=_SAID[rollups])
+        return cls(
+            memory_limit=memory_limit,
+            threads=threads,
+            cache_bytes=cache_bytes,
+            whole_bytes=whole_bytes,
+            rollups=_SAID[rollups],
+        )
 
     @property
     def capabilities(self) -> IndexCapabilities:
@@ -122,10 +139,10 @@ class DuckDBIndex(SpanIndex, Arrivals, SqlIndex, SpanQueries, TraceOwners, LogQu
         if self._storage is None:
             raise ConfigurationError("an index needs a storage: call attach() before open()")
         await self._sql.open()
-        self._objects = LocalCopies(self._storage, max_bytes=self._cache_bytes)
-        self._opened = SourceCache(self._objects)
+        self._got = Objects(self._storage, max_bytes=self._cache_bytes, whole_bytes=self._whole_bytes)
+        self._opened = SourceCache(self._got)
         self._opened_analytics = Analytics(self._sql, self._opened, rollups=self._rollups)
-        self._log_files = LogFiles(self._objects)
+        self._log_files = LogFiles(self._got)
         self._made_parts = Parts(self._opened)
 
     async def aclose(self) -> None:
@@ -134,14 +151,22 @@ class DuckDBIndex(SpanIndex, Arrivals, SqlIndex, SpanQueries, TraceOwners, LogQu
         if self._opened is not None:
             self._opened.close()
             self._opened = self._log_files = None
-        if self._objects is not None:
-            await self._objects.aclose()
+        if self._got is not None:
+            await self._got.aclose()
 
+    @property
+    def objects(self) -> Objects:
+        """Gets at the bytes of objects."""
+        assert self._got is not None, "open() comes before use"
+        return self._got
+
+    @holding
     async def traces(self, view: View, project: str, *, limit: int, before: TracePosition | None = None) -> pa.Table:
         """Read the newest files' tables of traces only; see ``newest``."""
         sources = await self._sources.of_project(view, project)
         return await to_thread.run_sync(newest, sources.found_in, sources.corrections, limit, before)
 
+    @holding
     async def summaries(self, view: View, project: str, trace_ids: Sequence[str]) -> pa.Table:
         """Look the ids up in all tables of traces at once."""
         sources = await self._sources.of_project(view, project)
@@ -152,6 +177,7 @@ class DuckDBIndex(SpanIndex, Arrivals, SqlIndex, SpanQueries, TraceOwners, LogQu
         row_of = {trace_id_of(*ids): row for row, ids in enumerate(found)}
         return sums.take(pa.array([row_of[trace_id] for trace_id in trace_ids if trace_id in row_of], pa.int64()))
 
+    @holding
     async def versions(
         self, view: View, project: str, trace_ids: Sequence[str], *, columns: Sequence[str] | None = None
     ) -> pa.Table:
@@ -164,32 +190,40 @@ class DuckDBIndex(SpanIndex, Arrivals, SqlIndex, SpanQueries, TraceOwners, LogQu
                 hits.setdefault(run.source, []).append((run, row, trace_id))
         is_amended = bool(sources.changes) and not set(AMENDED_COLUMNS).isdisjoint(names)
         read = [*names, *(name for name in AMENDING_COLUMNS if name not in names)] if is_amended else names
-        pieces: list[pa.Table] = []
-        for source, found in hits.items():
+
+        async def rows_of(source: str, found: list[tuple[TraceRun, int, str]]) -> pa.Table:
             if self._sources.file(view, source) is None:
-                pieces.append(self._of_chunk(view, source, project, [trace_id for *_, trace_id in found], read))
-            else:
-                pieces.append(await self._of_file(view, source, project, found, read))
+                return self._of_chunk(view, source, project, [trace_id for *_, trace_id in found], read)
+            return await self._of_file(view, source, project, found, read)
+
+        pieces = await self._each([partial(rows_of, source, found) for source, found in hits.items()])
         rows = pa.concat_tables(pieces) if pieces else _schema(read).empty_table()
         return sources.changes.amend(rows).select(_schema(names).names) if is_amended else rows
 
+    @holding
     async def payload(self, view: View, locations: Sequence[Location]) -> pa.Table:
         """Read each source's rows in ascending order, and put them into the order asked."""
-        pieces = [PAYLOAD.empty_table()]
         place = np.zeros(len(locations), np.int64)
         count = 0
+        reads: list[Callable[[], Coroutine[None, None, pa.Table]]] = []
         for source in dict.fromkeys(location.source for location in locations):
             asked = [i for i, location in enumerate(locations) if location.source == source]
             rows, inverse = np.unique(np.array([locations[i].row for i in asked], np.int64), return_inverse=True)
             place[asked] = count + inverse
             count += len(rows)
-            pieces.append(await self._payload_of(view, source, rows))
-        return pa.concat_tables(pieces).take(pa.array(place))
+            reads.append(partial(self._payload_of, view, source, rows))
+        return pa.concat_tables([PAYLOAD.empty_table(), *await self._each(reads)]).take(pa.array(place))
 
+    async def _each(self, reads: Sequence[Callable[[], Coroutine[None, None, pa.Table]]]) -> list[pa.Table]:
+        """Return what some reads return: side by side, where they wait for somebody else."""
+        return [await read() for read in reads] if self.objects.are_here else await side_by_side(reads)
+
+    @holding
     async def arrivals(self, view: View, project: str, since: Mapping[int, int], *, limit: int) -> pa.Table:
         """Look through what is live, and through files only where ``since`` lies below their watermark."""
         return await arrivals(self._sources, view, project, since, limit)
 
+    @holding
     async def sql(self, view: View, project: str, statement: str) -> pa.Table:
         """Run trusted SQL over the table ``spans``; see the port."""
         named = any(name in statement for name in NAMED)
@@ -198,7 +232,9 @@ class DuckDBIndex(SpanIndex, Arrivals, SqlIndex, SpanQueries, TraceOwners, LogQu
     async def _spans_table(self, view: View, project: str, *, named: bool) -> SpansTable:
         """Return the project's spans as they are by now: THE table of everything that asks over many rows."""
         files = [file for file in view.snapshot.files if any(s.project == project for s in file.segments)]
-        paths = {str(file.id): await self._sources.path(file, "light") for file in files if "light" in file.objects}
+        with_light = [file for file in files if "light" in file.objects]
+        places = await self._sources.paths(with_light, "light")
+        paths = {str(file.id): path for file, path in zip(with_light, places, strict=True)}
         dropped = {source: rows for source in paths if (rows := self._sources.dropped(view, source)) is not None}
         live = [_located(c.rows.select(LIGHT.names), c.id, self._kept(view, c.id, _rows_of_project(c.rows, project)))
                 for c in view.live.chunks]  # fmt: skip
@@ -208,6 +244,7 @@ class DuckDBIndex(SpanIndex, Arrivals, SqlIndex, SpanQueries, TraceOwners, LogQu
         names = await self._sources.names(view, project) if named else None
         return SpansTable(check_project(project), paths, dropped, amended, changes.amend(live_rows), names)
 
+    @holding
     async def log_records(
         self, view: View, project: str, trace_ids: Sequence[str], *, columns: Sequence[str] | None = None
     ) -> pa.Table:
@@ -221,6 +258,7 @@ class DuckDBIndex(SpanIndex, Arrivals, SqlIndex, SpanQueries, TraceOwners, LogQu
         pieces += [table.filter(pc.is_in(table["trace_id"], value_set=wanted)).select(names) for table in live]
         return pa.concat_tables(pieces)
 
+    @holding
     async def scores(
         self,
         view: View,
@@ -253,10 +291,12 @@ class DuckDBIndex(SpanIndex, Arrivals, SqlIndex, SpanQueries, TraceOwners, LogQu
         assert self._log_files is not None, "open() comes before use"
         return self._log_files
 
+    @holding
     async def search(self, view: View, project: str, search: TraceSearch) -> pa.Table:
         """Ask the newest rows first, and of the ledger as little as decides; see ``search`` and ``ordered``."""
         return await (await self._project(view, project, score_names(search.where))).search(search)
 
+    @holding
     async def spans(
         self, view: View, project: str, selection: Selection, *, limit: int, after: tuple[int, str, str] | None = None
     ) -> pa.Table:
@@ -264,12 +304,14 @@ class DuckDBIndex(SpanIndex, Arrivals, SqlIndex, SpanQueries, TraceOwners, LogQu
         names = score_names(selection.spans) | score_names(selection.traces)
         return await (await self._project(view, project, names)).spans(selection, limit=limit, after=after)
 
+    @holding
     async def values(
         self, view: View, project: str, field: Field, *, prefix: str = "", limit: int = 20
     ) -> Sequence[tuple[str, int]]:
         """Count the values in the newest parts; see ``suggest``."""
         return await (await self._suggestions(view, project)).values(field, prefix, limit)
 
+    @holding
     async def attribute_keys(
         self, view: View, project: str, *, prefix: str = "", limit: int = 20
     ) -> Sequence[tuple[str, int]]:
@@ -348,6 +390,7 @@ class DuckDBIndex(SpanIndex, Arrivals, SqlIndex, SpanQueries, TraceOwners, LogQu
         assert self._made_parts is not None, "open() comes before use"
         return self._made_parts
 
+    @holding
     async def aggregate(self, view: View, project: str, aggregation: Aggregation) -> pa.Table:
         """Answer from roll-ups where they hold, and from rows elsewhere; see ``Analytics``."""
         named = asks_for_names(aggregation)
@@ -364,10 +407,12 @@ class DuckDBIndex(SpanIndex, Arrivals, SqlIndex, SpanQueries, TraceOwners, LogQu
         fields = tuple(known_field(field, known) for field in question.group_by)
         return replace(question, selection=replace(selection, spans=spans, traces=traces), group_by=fields)
 
+    @holding
     async def owners(self, view: View, project: str, column: str, ranking: Ranking) -> pa.Table:
         """Look at the newest traces first; in another order, at the whole ledger."""
         return await self._analytics.owners(view, project, column, ranking)
 
+    @holding
     async def owned(self, view: View, project: str, column: str, name: str) -> pa.Table:
         """Look the owner up in each run of the ledger."""
         return await self._analytics.owned(view, project, column, name)
@@ -429,7 +474,8 @@ def _scores_of(question: Aggregation) -> set[str]:
     return score_names(selection.spans) | score_names(selection.traces) | scores_among(*question.group_by)
 
 
-async def _take(reader: ParquetRows, rows: Int64s, names: list[str]) -> pa.Table:
+async def _take(rows_of: ObjectRows, rows: Int64s, names: list[str]) -> pa.Table:
+    reader = await rows_of.at(rows)
     if len(rows) <= _INLINE_ROWS:
         return reader.take(rows, names)
     return await to_thread.run_sync(lambda: reader.twin().take(rows, names))

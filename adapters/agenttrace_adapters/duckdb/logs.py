@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from agenttrace_adapters.duckdb.objects import LocalCopies
+from agenttrace_adapters.duckdb.objects import Objects
 from agenttrace_adapters.duckdb.rows import translated
 from agenttrace_core.model.score import ScorePlace, ScoreSelection
 from agenttrace_core.model.segment import FileKind, SegmentFile
@@ -71,7 +71,7 @@ class LogFiles:
         objects: where objects are on this machine.
     """
 
-    def __init__(self, objects: LocalCopies) -> None:
+    def __init__(self, objects: Objects) -> None:
         self._objects = objects
         self._runs: OrderedDict[tuple[UUID, str], _Run] = OrderedDict()
         self._effective: OrderedDict[_Moment, EffectiveScores] = OrderedDict()
@@ -92,7 +92,9 @@ class LogFiles:
         """Return which rows of which files are log records of some traces, ascending in each."""
         words = [trace_words(trace_id) for trace_id in dict.fromkeys(trace_ids)]
         found: list[tuple[SegmentFile, Int64s]] = []
-        for file in files_of(view, project):
+        files = files_of(view, project)
+        await self._objects.paths([f.objects["traces"] for f in files if (f.id, project) not in self._runs])
+        for file in files:
             run = await self._run(file, project)
             rows = [piece for hi, lo in words for piece in run.rows_of(hi, lo)]
             if rows:
@@ -102,7 +104,7 @@ class LogFiles:
     async def score_paths(self, view: View, project: str) -> list[Path]:
         """Return the scores objects of a project's files."""
         files = [file for file in files_of(view, project) if "scores" in file.objects]
-        return [await self._objects.path(file.objects["scores"]) for file in files]
+        return await self._objects.paths([file.objects["scores"] for file in files])
 
     async def _run(self, file: SegmentFile, project: str) -> _Run:
         key = (file.id, project)

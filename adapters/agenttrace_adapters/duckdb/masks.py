@@ -150,7 +150,7 @@ class RowScanner:
         self, group: _Files, name: str, where: str, parameters: Parameters, needed: Collection[str] = ()
     ) -> Masks:
         given: dict[str, object] = dict(parameters.values)
-        given["files"] = [str(await self._sources.path(file, name)) for file in group.files.values()]
+        given["files"] = [str(path) for path in await self._sources.paths(list(group.files.values()), name)]
         rows, tables = "read_parquet($files, file_row_number = true)", dict[str, pa.Table]()
         if name == "light":
             rows, tables = await self._by_now.joined(rows, list(group.files), needed)

@@ -5,15 +5,12 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from uuid import UUID
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
-from agenttrace_adapters.duckdb.rows import translated
 from agenttrace_adapters.duckdb.runs import TraceRun
 from agenttrace_adapters.duckdb.sources import SourceCache
 from agenttrace_core.model.segment import Segment, SegmentFile
@@ -133,8 +130,9 @@ class Parts:
     async def attribute_keys(self, file: SegmentFile) -> AttributeKeys | None:
         """Return which attributes of a file have columns; None if it has attributes in the map alone."""
         if file.id not in self._keys:
-            path = await self._sources.path(file, "attributes") if "attributes" in file.objects else None
-            self._keys[file.id] = None if path is None else _read_keys(path)
+            has_columns = "attributes" in file.objects
+            keys = AttributeKeys.read(await self._sources.footer(file, "attributes")) if has_columns else None
+            self._keys[file.id] = keys
             while len(self._keys) > _KNOWN_KEYS:
                 self._keys.popitem(last=False)
         return self._keys[file.id]
@@ -157,8 +155,3 @@ class Parts:
         # Of other projects, and other views, nothing is kept: what is asked again is soon asked again.
         self._made = named
         return sorted((p for parts in named.values() for p in parts), key=lambda p: p.max_start_ns, reverse=True)
-
-
-def _read_keys(path: Path) -> AttributeKeys:
-    with translated(path):
-        return AttributeKeys.read(pq.read_metadata(path))

@@ -1,10 +1,11 @@
-"""Rows of a Parquet object, by number, decoding no more than the row groups that they are in."""
+"""Rows of a Parquet object that is here, by number, decoding no more than the row groups that they are in."""
 
 from __future__ import annotations
 
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 import pyarrow as pa
@@ -17,43 +18,46 @@ _UNLIKE = {"trace_id", "span_id", "parent_span_id"}
 """Texts of which hardly two are alike: a dictionary of them would be no shorter."""
 
 
-class ParquetRows:
-    """One local object, open, with its footer parsed. Not safe for two threads at once; see ``twin``.
-
-    Args:
-        path: where the object is.
-        schema: its columns. Answers have exactly these types.
-        footer: the parsed footer, if it is known already.
-    """
-
-    def __init__(self, path: Path, schema: pa.Schema, footer: pq.FileMetaData | None = None) -> None:
-        self._path = path
-        self._schema = schema
-        texts = [f.name for f in schema if pa.types.is_string(f.type) and f.name not in _UNLIKE]
-        with translated(path):
-            self._file = pq.ParquetFile(path, metadata=footer, read_dictionary=texts)
-        self._footer: pq.FileMetaData = footer or self._file.metadata
-        groups = (self._footer.row_group(g).num_rows for g in range(self._footer.num_row_groups))
-        self._first = np.cumsum([0, *groups])
-        self._constants: dict[int, dict[str, pa.Scalar]] = {}
+class Openable(Protocol):
+    """What a reader can be opened over, besides a file that is here."""
 
     @property
-    def weight(self) -> int:
-        """Column chunks that the footer tells of: what an open object holds in memory, about a kilobyte each."""
-        return self._footer.num_row_groups * self._footer.num_columns
+    def name(self) -> str:
+        """What it is called in messages."""
+        ...
 
-    def lacks(self, column: str) -> bool:
-        """Say whether some row may have no value in a flat column."""
-        at = self._schema.get_field_index(column)
-        for group in range(self._footer.num_row_groups):
-            statistics = self._footer.row_group(group).column(at).statistics
-            if statistics is None or not statistics.has_null_count or statistics.null_count:
-                return True
-        return False
+    def open(self) -> pa.PythonFile:
+        """Open it to be read."""
+        ...
+
+
+class ParquetRows:
+    """One object, open, whose footer is known. Not safe for two threads at once; see ``twin``.
+
+    Args:
+        source: where the object is, or what of it was got.
+        schema: its columns. Answers have exactly these types.
+        footer: the parsed footer.
+    """
+
+    def __init__(self, source: Path | Openable, schema: pa.Schema, footer: pq.FileMetaData) -> None:
+        self._source = source
+        self._schema = schema
+        texts = [f.name for f in schema if pa.types.is_string(f.type) and f.name not in _UNLIKE]
+        with translated(source):
+            opened = source if isinstance(source, Path) else source.open()
+            self._file = pq.ParquetFile(opened, metadata=footer, read_dictionary=texts)
+        self._footer = footer
+        self._first = groups_of(footer)
+        self._constants: dict[int, dict[str, pa.Scalar]] = {}
+
+    def at(self, path: Path) -> ParquetRows:
+        """Return a reader of the same object, which is at ``path`` now: this one, unless the file was moved."""
+        return self if self._source == path else ParquetRows(path, self._schema, self._footer)
 
     def twin(self) -> ParquetRows:
         """Return another reader of the same object, for another thread."""
-        return ParquetRows(self._path, self._schema, self._footer)
+        return ParquetRows(self._source, self._schema, self._footer)
 
     def close(self) -> None:
         """Close the object."""
@@ -71,21 +75,11 @@ class ParquetRows:
         group = self._first.searchsorted(rows, side="right") - 1
         cuts = np.flatnonzero(np.diff(group, prepend=-1))
         pieces = []
-        with translated(self._path):
+        with translated(self._source):
             for first, stop in zip(cuts, [*cuts[1:], len(rows)], strict=True):
                 g = int(group[first])
                 pieces.append(self._of_group(g, rows[first:stop] - self._first[g], schema))
         return pa.concat_tables(pieces)
-
-    def rows_reaching(self, column: str, least: int) -> Int64s:
-        """Return the numbers of the rows of all groups in which ``column`` (a number) may be ``least`` or more."""
-        place = self._schema.get_field_index(column)
-        found = [np.zeros(0, np.int64)]
-        for group in range(self._footer.num_row_groups):
-            statistics = self._footer.row_group(group).column(place).statistics
-            if statistics is None or not statistics.has_min_max or statistics.max >= least:
-                found.append(np.arange(self._first[group], self._first[group + 1]))
-        return np.concatenate(found)
 
     def _of_group(self, group: int, rows: Int64s, schema: pa.Schema) -> pa.Table:
         constants = self._constants_of(group)
@@ -120,6 +114,34 @@ class ParquetRows:
         return self._constants[group]
 
 
+def groups_of(footer: pq.FileMetaData) -> Int64s:
+    """Return the number of each row group's first row, and last the number of rows."""
+    groups = (footer.row_group(g).num_rows for g in range(footer.num_row_groups))
+    return np.cumsum([0, *groups])
+
+
+def lacks(footer: pq.FileMetaData, schema: pa.Schema, column: str) -> bool:
+    """Say whether some row may have no value in a flat column."""
+    at = schema.get_field_index(column)
+    for group in range(footer.num_row_groups):
+        statistics = footer.row_group(group).column(at).statistics
+        if statistics is None or not statistics.has_null_count or statistics.null_count:
+            return True
+    return False
+
+
+def rows_reaching(footer: pq.FileMetaData, schema: pa.Schema, column: str, least: int) -> Int64s:
+    """Return the numbers of the rows of all groups in which ``column`` (a number) may be ``least`` or more."""
+    place = schema.get_field_index(column)
+    first = groups_of(footer)
+    found = [np.zeros(0, np.int64)]
+    for group in range(footer.num_row_groups):
+        statistics = footer.row_group(group).column(place).statistics
+        if statistics is None or not statistics.has_min_max or statistics.max >= least:
+            found.append(np.arange(first[group], first[group + 1]))
+    return np.concatenate(found)
+
+
 _VARIES = object()
 _UNCUT_BYTES = 32
 
@@ -143,7 +165,7 @@ def _plain(column: pa.ChunkedArray, wanted: pa.DataType) -> pa.ChunkedArray:
 
 
 @contextmanager
-def translated(path: Path) -> Generator[None]:
+def translated(source: Path | Openable) -> Generator[None]:
     """Say of a file that cannot be read whether to ask again.
 
     Raises:
@@ -153,6 +175,6 @@ def translated(path: Path) -> Generator[None]:
     try:
         yield
     except FileNotFoundError as error:
-        raise UnavailableError(f"{path.name} is gone: files were merged while they were read; ask again") from error
+        raise UnavailableError(f"{source.name} is gone: files were merged while they were read; ask again") from error
     except (pa.ArrowInvalid, OSError) as error:
-        raise CorruptionError(f"{path.name} cannot be read: {error}") from error
+        raise CorruptionError(f"{source.name} cannot be read: {error}") from error

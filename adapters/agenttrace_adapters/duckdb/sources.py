@@ -11,10 +11,12 @@ from uuid import UUID
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.parquet as pq
 from anyio import to_thread
 
 from agenttrace_adapters.duckdb.changes import CHANGES, ChangedTraces, ChangeRun, Changes
-from agenttrace_adapters.duckdb.objects import LocalCopies
+from agenttrace_adapters.duckdb.objects import Objects
+from agenttrace_adapters.duckdb.ranged import ObjectRows, footer_of
 from agenttrace_adapters.duckdb.rollups import Rollup
 from agenttrace_adapters.duckdb.rows import ParquetRows, translated
 from agenttrace_adapters.duckdb.runs import TraceRun
@@ -67,7 +69,7 @@ class _Known:
 class SourceCache:
     """Opens what views name, once, and lets go of what the newest view does not name any more."""
 
-    def __init__(self, objects: LocalCopies) -> None:
+    def __init__(self, objects: Objects) -> None:
         self._objects = objects
         self._views: OrderedDict[int, _Known] = OrderedDict()
         self._file_runs: dict[UUID, dict[str, list[TraceRun]]] = {}
@@ -78,7 +80,7 @@ class SourceCache:
         self._changes: dict[str, dict[tuple[str, str], ChangeRun | None]] = {}
         self._lacking: dict[UUID, bool] = {}
         self._amended: dict[tuple[str, str], tuple[bytes, pa.Table]] = {}
-        self._open: OrderedDict[tuple[str, str], ParquetRows] = OrderedDict()
+        self._open: OrderedDict[tuple[str, str], ObjectRows] = OrderedDict()
         self._open_weight = 0
 
     def close(self) -> None:
@@ -98,7 +100,10 @@ class SourceCache:
         """Return where the traces of ``project`` are."""
         known = self._look(view)
         if project not in known.of_project:
-            files = [run for f, s in self._by_project(view.snapshot).get(project, ()) for run in await self._file(f, s)]
+            named = self._by_project(view.snapshot).get(project, ())
+            # Of what is elsewhere, fetched side by side, and then found one by one.
+            await self.paths([f for f, _ in named if project not in self._file_runs.get(f.id, {})], "traces")
+            files = [run for f, s in named for run in await self._file(f, s)]
             live = [run for chunk in view.live.chunks if (run := self._chunk(chunk, project)) is not None]
             superseded = [self._correction(s) for s in known.superseded if s.project == project]
             changes = await self._changes_of(view, project)
@@ -173,7 +178,7 @@ class SourceCache:
         file = self.file(view, source)
         assert file is not None, "its ledger was found in a file of the view"
         reader = await self.rows(file, "light")
-        differing = await to_thread.run_sync(_differing, reader, rows, source, changes)
+        differing = await to_thread.run_sync(_differing, await reader.at(rows), rows, source, changes)
         self._amended[source, project] = signature, differing
         return differing
 
@@ -189,14 +194,19 @@ class SourceCache:
         """Return a chunk of the view by id."""
         return self._look(view).chunks[source]
 
-    async def rows(self, file: SegmentFile, name: str) -> ParquetRows:
+    @property
+    def objects(self) -> Objects:
+        """Gets at the bytes of objects."""
+        return self._objects
+
+    async def rows(self, file: SegmentFile, name: str) -> ObjectRows:
         """Return the reader of a file's ``light``, ``payload`` or ``records`` object."""
         key = (str(file.id), name)
         if key not in self._open:
-            path = await self._objects.path(file.objects[name])
+            opened = await ObjectRows.open(self._objects, file.objects[name], _SCHEMAS[name])
             if key in self._open:  # another query was quicker
                 return self._open[key]
-            self._open[key] = ParquetRows(path, _SCHEMAS[name])
+            self._open[key] = opened
             self._open_weight += self._open[key].weight
             while len(self._open) > 1 and (len(self._open) > _OPEN_OBJECTS or self._open_weight > _OPEN_WEIGHT):
                 self._forget(next(iter(self._open)))
@@ -206,6 +216,14 @@ class SourceCache:
     async def path(self, file: SegmentFile, name: str) -> Path:
         """Return where an object of a file is on this machine."""
         return await self._objects.path(file.objects[name])
+
+    async def paths(self, files: Sequence[SegmentFile], name: str) -> list[Path]:
+        """Return where an object of each of some files is on this machine."""
+        return await self._objects.paths([file.objects[name] for file in files])
+
+    async def footer(self, file: SegmentFile, name: str) -> pq.FileMetaData:
+        """Return the footer of one of a file's Parquet objects."""
+        return await footer_of(self._objects, file.objects[name])
 
     def _look(self, view: View) -> _Known:
         known = self._views.get(id(view))

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
+from agenttrace_core.model.segment import StoredObject
 from agenttrace_core.ports.adapter import Adapter
 
 
@@ -87,3 +88,35 @@ class LocalObjects(Protocol):
     def local_path(self, key: str) -> Path:
         """Return where the object is, whether or not it exists. The file must not be written to."""
         ...
+
+
+class LocalCopy(Protocol):
+    """A file with the bytes of an object, which stays where it is until it is released."""
+
+    @property
+    @abstractmethod
+    def path(self) -> Path:
+        """Where it is. It must not be written to. What is open or mapped outlives the release."""
+
+    @abstractmethod
+    def release(self) -> None:
+        """Allow the file to go. Idempotent."""
+
+
+@runtime_checkable
+class CopiedObjects(Protocol):
+    """The optional ability of a storage that is elsewhere to keep copies of its objects on this machine."""
+
+    @abstractmethod
+    async def copy(self, item: StoredObject) -> LocalCopy:
+        """Return a copy whose checksum is the object's, fetched if there is none. The caller releases it.
+
+        Raises:
+            NotFoundError: the storage has no such object.
+            CorruptionError: what the storage has is not what was stored.
+            UnavailableError: the storage does not answer, or there is no room on this machine.
+        """
+
+    @abstractmethod
+    async def copied(self, item: StoredObject) -> LocalCopy | None:
+        """Return the copy that there is, None if it would have to be fetched. The caller releases it."""
