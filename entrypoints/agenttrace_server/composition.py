@@ -9,7 +9,7 @@ from __future__ import annotations
 from contextlib import AsyncExitStack
 from typing import TypeVar, cast
 
-from agenttrace_adapters.filesystem import FilesystemLiveTable
+from agenttrace_adapters.filesystem import CopiedStorage, FilesystemLiveTable
 from agenttrace_core.errors import ConfigurationError
 from agenttrace_core.ports.adapter import Adapter
 from agenttrace_core.ports.cache import Cache
@@ -19,7 +19,7 @@ from agenttrace_core.ports.index import SpanIndex
 from agenttrace_core.ports.limiter import RateLimiter
 from agenttrace_core.ports.live import LiveTable
 from agenttrace_core.ports.queue import SpanQueue
-from agenttrace_core.ports.storage import ObjectStorage
+from agenttrace_core.ports.storage import LocalObjects, ObjectStorage
 from agenttrace_core.registry import make_adapter, schemes
 from agenttrace_server.composition_injector import containers, providers
 from agenttrace_server.live_folder import live_folder
@@ -48,6 +48,12 @@ class Adapters(containers.DeclarativeContainer):
     settings = providers.Dependency(instance_of=Settings)
     queue = providers.Singleton(make_adapter, "queue", settings.provided.queue)
     storage = providers.Singleton(make_adapter, "storage", settings.provided.storage)
+    copied = providers.Singleton(
+        CopiedStorage,
+        storage,
+        settings.provided.folder_of_copies,
+        max_bytes=settings.provided.copies.max_bytes,
+    )
     catalog = providers.Singleton(make_adapter, "metadata", settings.provided.metadata)
     index = providers.Singleton(make_adapter, "index", settings.provided.index)
     second_index = providers.Singleton(make_adapter, "index", settings.provided.index)
@@ -87,7 +93,12 @@ class Opened:
         return await self._open(queue)
 
     async def storage(self) -> ObjectStorage:
-        """The object storage."""
+        """The object storage, with copies of its objects on this machine if they are elsewhere."""
+        storage = await self.own_storage()
+        return storage if isinstance(storage, LocalObjects) else await self._open(self._adapters.copied())
+
+    async def own_storage(self) -> ObjectStorage:
+        """The object storage itself, with whatever else it is able to do."""
         storage = cast("ObjectStorage", self._adapters.storage())
         _refuse_unshared("storage", storage.capabilities.multi_process)
         return await self._open(storage)

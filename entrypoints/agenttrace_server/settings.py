@@ -136,6 +136,17 @@ class CompactSettings(_Section):
     )
 
 
+class CopiesSettings(_Section):
+    """Copies, on this machine's disk, of objects that are elsewhere. The processes of a machine share them."""
+
+    folder: Path | None = Field(
+        default=None, description="folder of copies of what is on S3; `copies/` in the data folder if not given"
+    )
+    max_bytes: Size = Field(
+        default=8 * 2**30, ge=2**20, description="bytes of such copies; what one question needs at once may exceed them"
+    )
+
+
 class ProjectRetention(_Section):
     """What one project keeps."""
 
@@ -210,7 +221,7 @@ class Settings(_Section):
 
     data: Path = Field(default=DEFAULT_DATA, description="the data folder")
     queue: str = Field(default="", description="span queue: log:PATH, or kafka://HOST:9092/TOPIC")
-    storage: str = Field(default="", description="object storage: file:PATH")
+    storage: str = Field(default="", description="object storage: file:PATH, s3://BUCKET/PREFIX")
     metadata: str = Field(
         default="", description="catalog: sqlite:PATH, or postgresql://USER:PASSWORD@HOST:PORT/DATABASE"
     )
@@ -225,10 +236,16 @@ class Settings(_Section):
     query: QuerySettings = QuerySettings()
     write: WriteSettings = WriteSettings()
     compact: CompactSettings = CompactSettings()
+    copies: CopiesSettings = CopiesSettings()
     retention: RetentionSettings = RetentionSettings()
     prices: PriceSettings = PriceSettings()
     metrics: MetricsSettings = MetricsSettings()
     log: LogSettings = LogSettings()
+
+    @property
+    def folder_of_copies(self) -> Path:
+        """Where copies are of objects that are elsewhere."""
+        return self.copies.folder or self.data / "copies"
 
     @model_validator(mode="before")
     @classmethod

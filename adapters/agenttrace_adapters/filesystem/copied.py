@@ -149,9 +149,7 @@ class CopiedStorage(ObjectStorage, CopiedObjects):
         except OSError as error:
             if error.errno not in (errno.ENOSPC, errno.EDQUOT):
                 raise
-            raise UnavailableError(
-                f"no room here for a copy of {item.key!r}, of {item.size} bytes"
-            ) from error
+            raise UnavailableError(f"no room here for a copy of {item.key!r}, of {item.size} bytes") from error
         finally:
             if held is not None and not is_whole:
                 held.release()

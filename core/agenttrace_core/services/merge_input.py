@@ -98,7 +98,7 @@ class MergeInput:
     ) -> MergeInput:
         """Open a file's objects; ``superseded`` may speak of other files too. Rows of ``expired`` are left out."""
         sources = {
-            part: await open_source(storage, stored.key) for part, stored in file.objects.items() if part != "rollup"
+            part: await open_source(storage, stored) for part, stored in file.objects.items() if part != "rollup"
         }
         own = [s for s in superseded if s.file_id == file.id]
         rows = _numbers([np.array(s.rows, np.int64) for s in own])
@@ -143,7 +143,7 @@ class LogInput:
     @classmethod
     async def open(cls, file: SegmentFile, storage: ObjectStorage, *, expired: Sequence[Segment] = ()) -> LogInput:
         """Open a file's objects. Rows of ``expired`` are left out."""
-        records, traces = [await open_source(storage, file.objects[part].key) for part in ("records", "traces")]
+        records, traces = [await open_source(storage, file.objects[part]) for part in ("records", "traces")]
         runs = [np.arange(s.first_row, s.first_row + s.rows) for s in expired]
         gone = np.sort(np.concatenate(runs)) if runs else np.zeros(0, np.int64)
         return cls(TraceKeys.of(file, pa.ipc.open_file(traces).read_all()), records, gone)

@@ -139,7 +139,7 @@ class NormaliseService:
         for file in snapshot.files:
             if file.id == old.id or "flips" not in file.objects:
                 continue
-            flips = pa.ipc.open_file(await open_source(self._storage, file.objects["flips"].key)).read_all()
+            flips = pa.ipc.open_file(await open_source(self._storage, file.objects["flips"])).read_all()
             is_about = place_of(own, arrival_keys(flips)) >= 0
             if is_about.any():
                 about_old.append(flips.filter(pa.array(is_about)))
@@ -176,5 +176,5 @@ class NormaliseService:
 
     async def _arrivals(self, file: SegmentFile) -> UInt64s:
         """Return the keys of a file's rows by their arrival, ascending."""
-        light = await open_table(self._storage, file.objects["light"].key, list(ARRIVAL))
+        light = await open_table(self._storage, file.objects["light"], list(ARRIVAL))
         return np.sort(arrival_keys(light))

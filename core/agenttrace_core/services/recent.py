@@ -28,7 +28,7 @@ async def recent_rows(snapshot: Snapshot, storage: ObjectStorage, limit: int, ad
         chosen.append(file)
         rows += file.rows
     for file in reversed(chosen):
-        await to_thread.run_sync(add, await open_table(storage, file.objects["light"].key, _COLUMNS))
+        await to_thread.run_sync(add, await open_table(storage, file.objects["light"], _COLUMNS))
 
 
 def _newest_start(file: SegmentFile) -> int:
