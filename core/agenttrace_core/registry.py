@@ -14,7 +14,8 @@ from agenttrace_core.ports.adapter import Adapter
 GROUP = "agenttrace.adapters"
 
 _EXTRA_OF_MODULE = {
-    "aiobotocore": "s3", "aioboto3": "s3", "aiokafka": "kafka", "asyncpg": "postgres", "redis": "redis",
+    "aiobotocore": "s3", "aioboto3": "s3", "aiokafka": "kafka", "asyncpg": "postgres", "cramjam": "kafka",
+    "redis": "redis",
 }  # fmt: skip
 
 
