@@ -17,6 +17,7 @@ from agenttrace_adapters.filesystem import FilesystemLiveTable, FilesystemStorag
 from agenttrace_adapters.locallog import LocalLogQueue
 from agenttrace_adapters.memory.index import MemoryIndex as DuckDBIndex
 from agenttrace_adapters.sqlite import SqliteCatalog
+from agenttrace_core.ports.catalog import MetadataStore
 from agenttrace_core.ports.index import View
 from agenttrace_core.ports.queue import Headers, Position, Signal, SpanQueue
 from agenttrace_core.services.compact import CompactConfig, CompactService
@@ -33,19 +34,21 @@ class Backends:
 
     queue: SpanQueue
     storage: FilesystemStorage
-    catalog: SqliteCatalog
+    catalog: MetadataStore
     live: FilesystemLiveTable
     index: DuckDBIndex
 
 
 @asynccontextmanager
-async def backends(folder: Path, queue: SpanQueue | None = None) -> AsyncIterator[Backends]:
-    """Open the adapters of an embedded deployment, with another queue if one is given."""
+async def backends(
+    folder: Path, queue: SpanQueue | None = None, catalog: MetadataStore | None = None
+) -> AsyncIterator[Backends]:
+    """Open the adapters of an embedded deployment, with another queue or catalog if one is given."""
     async with AsyncExitStack() as stack:
         opened = Backends(
             LocalLogQueue.from_url(f"log:{folder}/log") if queue is None else queue,
             FilesystemStorage.from_url(f"file:{folder}/objects"),
-            SqliteCatalog.from_url(f"sqlite:{folder}/catalog.sqlite"),
+            SqliteCatalog.from_url(f"sqlite:{folder}/catalog.sqlite") if catalog is None else catalog,
             FilesystemLiveTable(folder / "live"),
             DuckDBIndex.from_url("memory:"),
         )

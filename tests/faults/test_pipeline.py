@@ -16,6 +16,7 @@ from pathlib import Path
 
 import pytest
 
+from agenttrace_core.ports.catalog import MetadataStore
 from agenttrace_core.query.settle import winners
 from agenttrace_core.schema.keys import trace_id_of
 from agenttrace_core.services.compact import CompactConfig
@@ -139,9 +140,9 @@ def _span(rng: random.Random) -> SpanSpec:
     )
 
 
-async def check(folder: Path, sent: Sent) -> None:
+async def check(folder: Path, sent: Sent, catalog: MetadataStore | None = None) -> None:
     """Compare rows and sums with the oracle, project by project."""
-    async with backends(folder) as b:
+    async with backends(folder, catalog=catalog) as b:
         view = await file_view(b)
         for project in ("default", "other"):
             expected = sent.of(project)

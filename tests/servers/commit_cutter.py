@@ -12,14 +12,18 @@ _COMMIT = b"Q\x00\x00\x00\x0bCOMMIT\x00"
 
 
 class CommitCutter:
-    """Passes everything on, but for the next ``len(cuts)`` COMMITs.
+    """Passes everything on, but for the next ``len(cuts)`` COMMITs of transactions in which ``after`` was said.
+
+    Its client must keep no prepared statements (``statement_cache_size=0``), whose text is said only once.
 
     ``before``: the server never hears of it, and finds its client gone. ``after``: it hears of it, and the
     client of no answer. ``late``: as ``after``, but only ``late_s`` seconds after the client was cut off.
+    ``none``: this one is passed on.
     """
 
-    def __init__(self, url: str, late_s: float) -> None:
+    def __init__(self, url: str, late_s: float, after: bytes = b"") -> None:
         self._server = urlsplit(url)
+        self._after = after
         self._late_s = late_s
         self._serving: set[asyncio.Task[None]] = set()
         self.cuts: list[str] = []
@@ -68,9 +72,12 @@ class CommitCutter:
         client: asyncio.StreamWriter,
         answers: asyncio.Task[None],
     ) -> None:
+        was_said = False
         while data := await reader.read(1 << 16):
-            cut = self.cuts.pop(0) if data.endswith(_COMMIT) and self.cuts else None
-            if cut is None:
+            was_said = was_said or self._after in data
+            cut = self.cuts.pop(0) if data.endswith(_COMMIT) and was_said and self.cuts else None
+            was_said = was_said and not data.endswith(_COMMIT)
+            if cut in (None, "none"):
                 server.write(data)
                 await server.drain()
                 continue

@@ -11,7 +11,7 @@ import pytest
 from anyio import to_thread
 
 from agenttrace_adapters.postgres import PostgresCatalog
-from agenttrace_adapters.sql import FORMAT, Query, Steps
+from agenttrace_adapters.sql import CREATE_MIGRATIONS, FORMAT, Query, Steps, migrations
 from agenttrace_contracts.base import opened
 from agenttrace_contracts.metadata_values import QUEUE, a_file, a_letter
 from agenttrace_core.errors import ConfigurationError, NotFoundError, UnavailableError
@@ -62,12 +62,12 @@ async def test_a_newer_format_is_refused(postgres_url: str) -> None:
 
 
 async def test_an_older_format_is_brought_up_to_date(postgres_url: str) -> None:
-    """A release is installed over the tables of the one before: here, over those without the newest one."""
-    async with opened(PostgresCatalog.from_url(postgres_url)):
-        pass
+    """A release is installed over the tables of one before: here, of the first."""
+    first = migrations()[0]
     await _do(
-        postgres_url, "DROP TABLE agenttrace.commits", "DELETE FROM agenttrace.migrations WHERE number = 3", "SELECT 1"
-    )
+        postgres_url, "CREATE SCHEMA agenttrace", "SET search_path = agenttrace", CREATE_MIGRATIONS, *first.statements,
+        "INSERT INTO migrations VALUES (1, 'catalog', 0)", "SELECT 1",
+    )  # fmt: skip
     async with opened(PostgresCatalog.from_url(postgres_url)) as catalog:
         await _use(catalog)
 
