@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from typing import cast
 
 from agenttrace_core.errors import AgentTraceError, UnavailableError
+from agenttrace_core.ports.catalog import MetadataStore
 from agenttrace_core.ports.limiter import RateLimiter
 from agenttrace_core.registry import make_adapter, without_password
 from agenttrace_server.doctor_queue import queue_finding
@@ -21,8 +22,34 @@ def examine_backends(settings: Settings) -> Iterator[Finding]:
     """Check every backend that is not of this machine."""
     if (finding := queue_finding(settings)) is not None:
         yield finding
+    if not settings.metadata.startswith("sqlite:"):
+        yield asyncio.run(_catalog(settings.metadata))
     if not settings.cache.startswith("memory:"):
         yield asyncio.run(_cache(settings.cache))
+
+
+async def _catalog(url: str) -> Finding:
+    """Open the catalog, which makes its tables where they are not there yet: so it can."""
+    try:
+        catalog = cast("MetadataStore", make_adapter("metadata", url))
+        try:
+            await catalog.open()
+            await catalog.version()
+            began = time.perf_counter()
+            version = await catalog.version()
+            took_s = time.perf_counter() - began
+        finally:
+            await catalog.aclose()
+    except UnavailableError as error:
+        return Finding(
+            "catalog", Verdict.WRONG, str(error), "start it: until then nothing is written to files or can be read"
+        )
+    except AgentTraceError as error:
+        return Finding(
+            "catalog", Verdict.WRONG, str(error), "mend the setting `metadata`, or the database that it names"
+        )
+    where = without_password(url).partition("?")[0]
+    return Finding("catalog", Verdict.GOOD, f"{where} answers in {took_s * 1e3:.2f} ms, {version} changes so far")
 
 
 async def _cache(url: str) -> Finding:
