@@ -9,12 +9,11 @@ from typing import TypeVar
 import anyio
 from anyio import to_thread
 
-from agenttrace_adapters.postgres.database import Database
+from agenttrace_adapters.postgres.database import Database, held
 from agenttrace_adapters.postgres.options import Options, parse
 from agenttrace_adapters.postgres.schema import prepare
 from agenttrace_adapters.sql import LetterBounds, Query, SqlCatalog, Steps
 from agenttrace_adapters.sql.snapshots import SnapshotReader, read_difference
-from agenttrace_core.errors import UnavailableError
 from agenttrace_core.model.segment import Snapshot
 from agenttrace_core.ports.catalog import CatalogCapabilities
 
@@ -76,19 +75,12 @@ class PostgresCatalog(SqlCatalog):
 
     async def snapshot(self) -> Snapshot:
         """Return the catalog at this moment; see the port. Costs what changed since the last call."""
-        try:
-            with anyio.fail_after(self._options.command_timeout):
-                await self._reading.acquire()
-        except TimeoutError as error:
-            raise UnavailableError(f"metadata {self._options.shown!r}: earlier readings are not done") from error
-        try:
+        async with held(self._reading, self._options.command_timeout, self._options.shown):
             reader = self._snapshots
             if await self.version() == reader.version:
                 return reader.newest
             difference = await self._read(read_difference(reader.version))
             return await to_thread.run_sync(reader.apply, difference)
-        finally:
-            self._reading.release()
 
     async def version(self) -> int:
         """Return the newest version; see the port."""

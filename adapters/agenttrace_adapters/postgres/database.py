@@ -89,16 +89,9 @@ class Database:
             UnavailableError: it did not go through; or the connection was lost while it was being
                 committed, and nobody knows.
         """
-        try:
-            # One connection at a time, so that changes that wait for a lock leave the others to readers.
-            with anyio.fail_after(self._options.lock_timeout):
-                await self._changing.acquire()
-        except TimeoutError as error:
-            raise UnavailableError(f"metadata {self._options.shown!r}: earlier changes are still waiting") from error
-        try:
+        # One connection at a time, so that changes that wait for a lock leave the others to readers.
+        async with held(self._changing, self._options.lock_timeout, self._options.shown):
             return await self._transaction(self._begin_change, steps)
-        finally:
-            self._changing.release()
 
     async def read(self, steps: Steps[T]) -> T:
         """Run a reading, of which all statements see the same moment."""
@@ -159,6 +152,24 @@ class Database:
             # A process that was suspended in a transaction must not keep the lock from all others.
             "idle_in_transaction_session_timeout": _milliseconds(self._options.command_timeout),
         }
+
+
+@asynccontextmanager
+async def held(lock: anyio.Lock, patience_s: float, shown: str) -> AsyncGenerator[None]:
+    """Hold a lock of this process for the length of a block.
+
+    Raises:
+        UnavailableError: who had it before was not done in time.
+    """
+    try:
+        with anyio.fail_after(patience_s):
+            await lock.acquire()
+    except TimeoutError as error:
+        raise UnavailableError(f"metadata {shown!r}: earlier calls still wait for it") from error
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def _value(query: Query) -> Steps[Any]:
