@@ -12,6 +12,7 @@
     ├── LimitExceededError       the answer would be too large or take too long (422)
     ├── OverloadedError          try again after ``retry_after_s`` (429)
     ├── UnavailableError         a backend is away; nothing was written (503)
+    ├── ArchivedError            it lies in an archive, and has to be restored first (409)
     ├── ConflictError            somebody else was first; read again and retry
     │   ├── WatermarkConflictError
     │   └── AlreadyExistsError
@@ -115,6 +116,21 @@ class UnavailableError(AgentTraceError):
     def __init__(self, message: str, *, retry_after_s: int = 1) -> None:
         super().__init__(message)
         self.retry_after_s = retry_after_s
+
+
+class ArchivedError(AgentTraceError):
+    """An object lies in a tier from which it has to be restored before it can be read, which takes hours.
+
+    Args:
+        message: which, and whether a restore is under way.
+        key: of the object.
+    """
+
+    kind = "archived"
+
+    def __init__(self, message: str, *, key: str) -> None:
+        super().__init__(message)
+        self.key = key
 
 
 class ConflictError(AgentTraceError):

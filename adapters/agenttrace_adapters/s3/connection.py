@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
-from contextlib import AsyncExitStack
+from collections.abc import Mapping
+from contextlib import AsyncExitStack, suppress
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
+import anyio
 from aiobotocore.config import AioConfig
 from aiobotocore.session import AioSession
 from botocore.exceptions import BotoCoreError
@@ -26,6 +28,7 @@ _ANY_REGION = "us-east-1"
 _CONNECT_TIMEOUT_S = 3.0
 _OPEN_FOR_S = 10.0
 _KEPT_ALIVE_S = 12.0
+_ABORT_S = 5.0
 
 _LOADER = Loader(include_default_search_paths=True)
 """What botocore knows of services, read from its files but once: a session of its own takes 0.1 s of CPU for it."""
@@ -74,6 +77,11 @@ class Connection:
         except Failure as error:
             raise translation_at_open(error, options.bucket, connection.endpoint) from error
         return connection
+
+    async def abort(self, upload: Mapping[str, Any]) -> None:
+        """Give up an upload in parts, also where the task is being cancelled. Failures are not told."""
+        with anyio.move_on_after(_ABORT_S, shield=True), suppress(*Failure):
+            await self.client.abort_multipart_upload(**upload)
 
 
 async def _client(options: S3Options, stack: AsyncExitStack) -> S3Client:

@@ -10,7 +10,7 @@ from botocore.exceptions import ClientError
 from agenttrace_adapters.s3.connection import Connection
 from agenttrace_adapters.s3.failures import code_of, status_of
 from agenttrace_adapters.s3.ranges import cuts, piece, requests_for
-from agenttrace_core.errors import InvalidInputError, NotFoundError
+from agenttrace_core.errors import ArchivedError, InvalidInputError, NotFoundError
 
 
 class Downloader:
@@ -88,7 +88,9 @@ class Downloader:
             return await self._connection.requests.send(f"getting {name!r}", read, size=length)
         except ClientError as error:
             if is_missing(error):
-                raise _missing(name) from error
+                raise missing(name) from error
+            if code_of(error) == "InvalidObjectState":
+                raise archived(name) from error
             if status_of(error) != 416:
                 raise
         return b"", await self._size(name)
@@ -101,7 +103,7 @@ class Downloader:
             )
         except ClientError as error:
             if is_missing(error):
-                raise _missing(name) from error
+                raise missing(name) from error
             raise
         return head["ContentLength"]
 
@@ -111,7 +113,13 @@ def is_missing(error: ClientError) -> bool:
     return status_of(error) == 404 and code_of(error) != "NoSuchBucket"
 
 
-def _missing(name: str) -> NotFoundError:
+def archived(name: str) -> ArchivedError:
+    """Return the error that says that an object has to be restored."""
+    return ArchivedError(f"object {name!r} is archived: it has to be restored before it is read", key=name)
+
+
+def missing(name: str) -> NotFoundError:
+    """Return the error that says so."""
     return NotFoundError(f"there is no object {name!r}")
 
 

@@ -90,6 +90,11 @@ class S3Options:
         except (ValueError, InvalidInputError) as error:
             raise _wrong(str(error)) from None
 
+    def encryption(self) -> dict[str, str]:
+        """Return how what is put is to be encrypted, in the words of the protocol."""
+        asked = {"ServerSideEncryption": self.sse, "SSEKMSKeyId": self.kms_key_id}
+        return {name: value for name, value in asked.items() if value is not None}
+
 
 def _options(given: Mapping[str, str]) -> dict[str, Any]:
     unknown = sorted(set(given) - set(_READERS))

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
-from contextlib import AsyncExitStack
+from collections.abc import AsyncGenerator, AsyncIterator, Generator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from typing import TYPE_CHECKING
 
 from botocore.exceptions import ClientError
@@ -12,10 +12,12 @@ from agenttrace_adapters.s3.connection import Connection
 from agenttrace_adapters.s3.download import Downloader
 from agenttrace_adapters.s3.failures import status_of, translated
 from agenttrace_adapters.s3.options import S3Options
+from agenttrace_adapters.s3.tiers import Tiers
 from agenttrace_adapters.s3.upload import Body, Uploader
-from agenttrace_core.errors import InvalidInputError
+from agenttrace_core.errors import ArchivedError, InvalidInputError
 from agenttrace_core.model.keys import check_key
-from agenttrace_core.ports.storage import ObjectInfo, ObjectStorage, StorageCapabilities
+from agenttrace_core.model.retention import Tier
+from agenttrace_core.ports.storage import ObjectInfo, ObjectStorage, StorageCapabilities, TieredObjects
 
 if TYPE_CHECKING:
     from types_aiobotocore_s3.type_defs import ListObjectsV2OutputTypeDef, ListObjectsV2RequestTypeDef
@@ -24,7 +26,7 @@ _PAGE = 1000
 _ABANDONED_S = 86_400.0
 
 
-class S3Storage(ObjectStorage):
+class S3Storage(ObjectStorage, TieredObjects):
     """Objects under a prefix of a bucket, for any number of processes and machines.
 
     Args:
@@ -37,6 +39,7 @@ class S3Storage(ObjectStorage):
         self._opened: Connection | None = None
         self._uploads: Uploader | None = None
         self._downloads: Downloader | None = None
+        self._tiers: Tiers | None = None
 
     @classmethod
     def from_url(cls, url: str) -> S3Storage:
@@ -64,6 +67,7 @@ class S3Storage(ObjectStorage):
         async with AsyncExitStack() as stack:
             self._opened = await Connection.open(self._options, stack)
             self._uploads = Uploader(self._opened, self._options)
+            self._tiers = Tiers(self._opened, self._options)
             self._downloads = Downloader(self._opened, self._options.bucket, self._options.part_bytes)
             await self._uploads.abandon(older_than_s=_ABANDONED_S)
             self._stack = stack.pop_all()
@@ -71,7 +75,7 @@ class S3Storage(ObjectStorage):
     async def aclose(self) -> None:
         """Close the connections."""
         stack, self._stack = self._stack, None
-        self._opened = self._uploads = self._downloads = None
+        self._opened = self._uploads = self._downloads = self._tiers = None
         if stack is not None:
             await stack.aclose()
 
@@ -86,14 +90,14 @@ class S3Storage(ObjectStorage):
         """Return a whole object, in parts side by side if it is long; see the port."""
         name = self._name(key)
         assert self._downloads is not None, "open() comes before use"
-        with translated(f"getting {key!r}", self._connection.endpoint):
+        with self._translated(key, "getting"):
             return await self._downloads.whole(name)
 
     async def get_ranges(self, key: str, ranges: Sequence[tuple[int, int]]) -> Sequence[bytes]:
         """Return ranges of one object, by as few requests as is quick, side by side; see the port."""
         name = self._name(key)
         assert self._downloads is not None, "open() comes before use"
-        with translated(f"getting {key!r}", self._connection.endpoint):
+        with self._translated(key, "getting"):
             return await self._downloads.ranges(name, ranges)
 
     async def list(self, prefix: str = "") -> AsyncIterator[ObjectInfo]:
@@ -124,6 +128,36 @@ class S3Storage(ObjectStorage):
             except ClientError as error:
                 if status_of(error) != 404:
                     raise
+
+    async def tier(self, key: str) -> Tier:
+        """Return where an object lies; see the port."""
+        async with self._tiering(key, "looking at") as tiers:
+            return await tiers.tier(self._name(key))
+
+    async def move(self, key: str, tier: Tier) -> None:
+        """Put an object into another storage class; see the port."""
+        async with self._tiering(key, "moving") as tiers:
+            await tiers.move(self._name(key), tier)
+
+    async def restore(self, key: str, *, days: int, is_urgent: bool) -> None:
+        """Have an archived object made readable; see the port."""
+        async with self._tiering(key, "restoring") as tiers:
+            await tiers.restore(self._name(key), days=days, is_urgent=is_urgent)
+
+    @asynccontextmanager
+    async def _tiering(self, key: str, what: str) -> AsyncGenerator[Tiers]:
+        assert self._tiers is not None, "open() comes before use"
+        with self._translated(key, what):
+            yield self._tiers
+
+    @contextmanager
+    def _translated(self, key: str, what: str) -> Generator[None]:
+        """Translate what requests end with, and tell of keys without the prefix."""
+        try:
+            with translated(f"{what} {key!r}", self._connection.endpoint):
+                yield
+        except ArchivedError as error:
+            raise ArchivedError(str(error), key=key) from error
 
     @property
     def _connection(self) -> Connection:

@@ -7,7 +7,6 @@ import logging
 import time
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -32,7 +31,6 @@ DIGEST = "agenttrace-xxh3-128"
 _MOST_PARTS = 10_000
 _PARTS_AT_ONCE = 4
 _TRIES = 5
-_ABORT_S = 5.0
 _INLINE_BYTES = 1 << 20
 
 
@@ -182,7 +180,7 @@ class Uploader:
             is_complete = True
         finally:
             if not is_complete:
-                await self._abort(upload)
+                await self._connection.abort(upload)
         return True
 
     async def _put_parts(self, name: str, body: Body, upload: Mapping[str, Any]) -> list[CompletedPartTypeDef]:
@@ -230,12 +228,6 @@ class Uploader:
             if code_of(error) != "NoSuchUpload" or not await self._holds(name, body):
                 raise
 
-    async def _abort(self, upload: Mapping[str, Any]) -> None:
-        client = self._connection.client
-        with anyio.move_on_after(_ABORT_S, shield=True):
-            with suppress(*Failure):  # the failure that led here is told, not this one
-                await client.abort_multipart_upload(**upload)
-
     async def abandon(self, *, older_than_s: float) -> None:
         """Abort uploads that were begun so long ago: whoever began them died. Failures are logged alone.
 
@@ -256,10 +248,7 @@ class Uploader:
     def _kept(self, body: Body) -> dict[str, Any]:
         """Return what the server is to keep beside the bytes, and how it is to keep them."""
         kept: dict[str, Any] = {"Metadata": {DIGEST: body.digest}, "ContentType": "application/octet-stream"}
-        if self._options.sse is not None:
-            kept["ServerSideEncryption"] = self._options.sse
-        if self._options.kms_key_id is not None:
-            kept["SSEKMSKeyId"] = self._options.kms_key_id
+        kept |= self._options.encryption()
         if self._options.storage_class is not None:
             kept["StorageClass"] = self._options.storage_class
         return kept

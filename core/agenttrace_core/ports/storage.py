@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
+from agenttrace_core.model.retention import Tier
 from agenttrace_core.model.segment import StoredObject
 from agenttrace_core.ports.adapter import Adapter
 
@@ -88,6 +89,40 @@ class LocalObjects(Protocol):
     def local_path(self, key: str) -> Path:
         """Return where the object is, whether or not it exists. The file must not be written to."""
         ...
+
+
+@runtime_checkable
+class TieredObjects(Protocol):
+    """The optional ability of a storage to keep objects in tiers. Who reads an archived one gets ``ArchivedError``.
+
+    A move changes neither an object's bytes nor its key, and readers who are at it get what they asked for.
+    """
+
+    @abstractmethod
+    async def tier(self, key: str) -> Tier:
+        """Return where an object lies.
+
+        Raises:
+            NotFoundError: there is none by that key.
+        """
+
+    @abstractmethod
+    async def move(self, key: str, tier: Tier) -> None:
+        """Put an object into a tier. Idempotent.
+
+        Raises:
+            NotFoundError: there is none by that key.
+            ArchivedError: it has to be restored before it can be moved.
+            ConfigurationError: the server has no such tier.
+        """
+
+    @abstractmethod
+    async def restore(self, key: str, *, days: int, is_urgent: bool) -> None:
+        """Have an archived object made readable for some days. Idempotent, also while it is under way.
+
+        Raises:
+            NotFoundError: there is none by that key.
+        """
 
 
 class LocalCopy(Protocol):

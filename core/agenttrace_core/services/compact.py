@@ -9,14 +9,14 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
-from uuid import uuid4
+from dataclasses import dataclass, field, replace
+from uuid import UUID, uuid4
 
 import anyio
 import pyarrow as pa
 from anyio import to_thread
 
-from agenttrace_core.errors import ConflictError, UnavailableError
+from agenttrace_core.errors import ArchivedError, ConflictError, UnavailableError
 from agenttrace_core.model.retention import Retention
 from agenttrace_core.model.segment import WINDOW_NS, FileKind, Segment, SegmentFile, Snapshot, Superseded
 from agenttrace_core.ports.catalog import MetadataStore
@@ -31,10 +31,13 @@ from agenttrace_core.services.failpoint import Failpoint, no_failpoint
 from agenttrace_core.services.flush import EncodedFile, change_objects, encoded_file, store_files
 from agenttrace_core.services.merge_input import Changes, LogInput, MergeInput, pieces
 from agenttrace_core.services.rule_versions import oldest_rules
+from agenttrace_core.services.tiers import PayloadTiers
 
 _log = logging.getLogger(__name__)
 
 _NS = 1_000_000_000
+_LOOK_AGAIN_S = 3_600.0
+_RESTORED_DAYS = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +113,7 @@ class CompactService:
         storage: where they are.
         config: sizes and times.
         open_sink: where a merged object grows; by default in memory.
+        tiers: moves payloads by age, where the storage has tiers and they are wanted.
         meter: what is told while it works.
         failpoint: called with the name of each step that a crash could part from the next; for tests.
     """
@@ -121,12 +125,15 @@ class CompactService:
         storage: ObjectStorage,
         config: CompactConfig | None = None,
         open_sink: SinkFactory = memory_sink,
+        tiers: PayloadTiers | None = None,
         meter: Meter | None = None,
         failpoint: Failpoint = no_failpoint,
     ) -> None:
         self._catalog, self._storage = catalog, storage
         self._config = config or CompactConfig()
         self._open_sink = open_sink
+        self._tiers = tiers
+        self._archived: dict[UUID, float] = {}
         self._meter: Meter = meter or NoMeter()
         self._failpoint = failpoint
 
@@ -136,6 +143,8 @@ class CompactService:
             try:
                 merged = await self.merge_once()
                 await self.collect()
+                if not merged:
+                    await self.move_payloads()
             except UnavailableError as error:
                 _log.warning("cannot compact; trying again", extra={"error": str(error)})
                 merged = False
@@ -145,12 +154,17 @@ class CompactService:
     async def merge_once(self) -> bool:
         """Do the next merge, if one is due, and say whether there was one to do."""
         snapshot = await self._catalog.snapshot()
-        old = plan(snapshot, self._config, time.time_ns())
+        now = time.monotonic()
+        left = tuple(f for f in snapshot.files if self._archived.get(f.id, now) <= now)
+        old = plan(replace(snapshot, files=left), self._config, time.time_ns())
         if not old:
             return False
         started = time.monotonic()
-        merge = self._merge_spans if old[0].kind is FileKind.SPANS else self._merge_logs
-        new = await merge(old, snapshot.superseded)
+        try:
+            new = [] if self._is_over(old) else await self._merge(old, snapshot.superseded)
+        except ArchivedError as archived:
+            await self._leave(old, archived)
+            return True
         self._failpoint("merged")
         try:
             await store_files(new, self._catalog, self._storage)
@@ -166,6 +180,19 @@ class CompactService:
         self._meter.count("merged_rows_total", sum(f.rows for f in old))
         return True
 
+    async def move_payloads(self) -> None:
+        """Move some payloads to where they belong by their age."""
+        if self._tiers is not None:
+            await self._tiers.move_some(await self._catalog.snapshot(), time.time_ns())
+
+    async def _leave(self, old: Sequence[SegmentFile], archived: ArchivedError) -> None:
+        """Leave a file for later whose payload is archived. It is restored only if something of it has to go."""
+        file = next(f for f in old if any(item.key == archived.key for item in f.objects.values()))
+        self._archived[file.id] = time.monotonic() + _LOOK_AGAIN_S
+        if self._tiers is not None and _expired(file, self._config, time.time_ns()):
+            await self._tiers.storage.restore(archived.key, days=_RESTORED_DAYS, is_urgent=False)
+        _log.info("a file is not merged, as it is archived", extra={"key": archived.key})
+
     async def collect(self) -> int:
         """Delete objects that have been dead for long enough. Return how many."""
         dead = await self._catalog.condemned(grace_s=self._config.grace_s)
@@ -176,6 +203,17 @@ class CompactService:
             await self._catalog.forget([stored.key for stored in dead])
             self._meter.count("deleted_objects_total", len(dead))
         return len(dead)
+
+    def _is_over(self, old: Sequence[SegmentFile]) -> bool:
+        """Whether nothing is left of a file, which need not be read then: its payload may be archived."""
+        (file, *others) = old
+        says_something = not file.objects.keys().isdisjoint(("flips", "contexts"))
+        expired = _expired(file, self._config, time.time_ns())
+        return not others and not says_something and len(expired) == len(file.segments)
+
+    async def _merge(self, old: Sequence[SegmentFile], superseded: Sequence[Superseded]) -> list[EncodedFile]:
+        merge = self._merge_spans if old[0].kind is FileKind.SPANS else self._merge_logs
+        return await merge(old, superseded)
 
     async def _merge_spans(self, old: Sequence[SegmentFile], superseded: Sequence[Superseded]) -> list[EncodedFile]:
         now_ns = time.time_ns()

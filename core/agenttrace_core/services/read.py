@@ -18,6 +18,7 @@ from agenttrace_core.model.score import ScoreSelection
 from agenttrace_core.model.trace import AsOf, TracePosition, TraceSummary
 from agenttrace_core.normalise.prices.pricing import PACKAGE_PRICES, Pricing
 from agenttrace_core.ports.index import SpanIndex, View
+from agenttrace_core.ports.storage import TieredObjects
 from agenttrace_core.query.cursor import Cursors
 from agenttrace_core.query.settle import SETTLE_COLUMNS, settle
 from agenttrace_core.query.summary import summaries_of
@@ -26,6 +27,7 @@ from agenttrace_core.services.known_traces import KnownTraces
 from agenttrace_core.services.otlp_pieces import trace_pieces
 from agenttrace_core.services.queries import logs_of
 from agenttrace_core.services.span_detail import SpanDetail, span_details, span_explanations, span_media
+from agenttrace_core.services.tiers import restoring
 from agenttrace_core.services.trace_rows import settled_rows
 from agenttrace_core.services.trace_views import Part, SpanOrder, TracePage, TraceViews
 from agenttrace_core.services.view import Lag, Seen, Views
@@ -64,6 +66,7 @@ class ReadService:
         receipt_key: the deployment's secret, with which the doors sign receipts.
         cursor_key: the deployment's secret for cursors.
         pricing: the prices that the writer counts with.
+        tiers: the tiers of the storage, if it has them: what is archived is restored for who wants to read it.
         broken_after_s: silence after which a trace without a root counts as broken.
         clock_ns: tells the time, since the epoch.
     """
@@ -76,6 +79,7 @@ class ReadService:
         receipt_key: bytes,
         cursor_key: bytes,
         broken_after_s: float = 600.0,
+        tiers: TieredObjects | None = None,
         pricing: Pricing = PACKAGE_PRICES,
         clock_ns: Callable[[], int] = time.time_ns,
     ) -> None:
@@ -87,6 +91,7 @@ class ReadService:
         self._trace_views = TraceViews(index, self._traces, cursor_key=cursor_key)
         self._broken_after_ns = int(broken_after_s * 1e9)
         self._pricing = pricing
+        self._tiers = tiers
         self._clock_ns = clock_ns
 
     async def view(self) -> Seen:
@@ -166,7 +171,8 @@ class ReadService:
         """
         trace_id, span_id = parse_trace_id(trace_id), parse_span_id(span_id)
         seen = await self._views.look()
-        return await span_details(self._index, self._traces, seen, principal.project, trace_id, span_id)
+        async with restoring(self._tiers):
+            return await span_details(self._index, self._traces, seen, principal.project, trace_id, span_id)
 
     async def explain(self, principal: Principal, trace_id: str, span_id: str) -> list[Explanation]:
         """Return why a span's canonical values are what they are; more than one where senders used its id twice.
@@ -178,7 +184,8 @@ class ReadService:
         trace_id, span_id = parse_trace_id(trace_id), parse_span_id(span_id)
         seen = await self._views.look()
         asked = (principal.project, trace_id, span_id)
-        return await span_explanations(self._index, self._traces, seen, *asked, self._pricing)
+        async with restoring(self._tiers):
+            return await span_explanations(self._index, self._traces, seen, *asked, self._pricing)
 
     async def media(self, principal: Principal, media_id: str) -> Blob:
         """Return the bytes of a picture, sound or file in a message.
@@ -187,7 +194,9 @@ class ReadService:
             NotFoundError: the project has nothing by that id.
         """
         media = MediaId.parse(media_id)
-        return await span_media(self._index, self._traces, await self._views.look(), principal.project, media)
+        seen = await self._views.look()
+        async with restoring(self._tiers):
+            return await span_media(self._index, self._traces, seen, principal.project, media)
 
     async def trace_otlp(self, principal: Principal, trace_id: str) -> AsyncIterator[bytes]:
         """Return the whole trace as one OTLP/JSON request, in pieces of some megabytes at most.

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from agenttrace_core.errors import (
     AgentTraceError,
+    ArchivedError,
     InvalidInputError,
     LimitExceededError,
     NotFoundError,
@@ -56,6 +57,7 @@ _OUTCOMES: tuple[tuple[type[AgentTraceError], Outcome], ...] = (
     (MethodNotAllowedError, Outcome(405, Code.UNIMPLEMENTED)),
     (LimitExceededError, Outcome(422, Code.INVALID_ARGUMENT)),
     (UnsupportedError, Outcome(501, Code.UNIMPLEMENTED)),
+    (ArchivedError, Outcome(409, Code.FAILED_PRECONDITION)),
     (UnauthenticatedError, Outcome(401, Code.UNAUTHENTICATED)),
 )
 INTERNAL = Outcome(500, Code.INTERNAL)

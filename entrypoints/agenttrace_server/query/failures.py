@@ -18,6 +18,7 @@ RESPONSES: dict[int | str, dict[str, Any]] = {
     400: {"model": models.Error, "description": "A field is wrong; the message names it"},
     401: {"model": models.Error, "description": "A key is needed, or not known"},
     404: {"model": models.Error, "description": "The project has nothing by that id"},
+    409: {"model": models.Error, "description": "What was sent is archived; a restore is under way"},
     422: {"model": models.Error, "description": "The answer would exceed a limit; the message names it"},
     429: {"model": models.Error, "description": "Try again after Retry-After"},
     501: {"model": models.Error, "description": "The span index of this server cannot answer this"},
