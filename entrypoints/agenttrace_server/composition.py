@@ -19,7 +19,7 @@ from agenttrace_core.ports.index import SpanIndex
 from agenttrace_core.ports.limiter import RateLimiter
 from agenttrace_core.ports.live import LiveTable
 from agenttrace_core.ports.queue import SpanQueue
-from agenttrace_core.ports.storage import LocalObjects, ObjectStorage
+from agenttrace_core.ports.storage import LocalObjects, ObjectStorage, TieredObjects
 from agenttrace_core.registry import make_adapter, schemes
 from agenttrace_server.composition_injector import containers, providers
 from agenttrace_server.live_folder import live_folder
@@ -96,6 +96,11 @@ class Opened:
         """The object storage, with copies of its objects on this machine if they are elsewhere."""
         storage = await self.own_storage()
         return storage if isinstance(storage, LocalObjects) else await self._open(self._adapters.copied())
+
+    async def tiers(self) -> TieredObjects | None:
+        """The tiers of the object storage; None if it has none."""
+        storage = await self.own_storage()
+        return storage if isinstance(storage, TieredObjects) else None
 
     async def own_storage(self) -> ObjectStorage:
         """The object storage itself, with whatever else it is able to do."""

@@ -10,8 +10,12 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from agenttrace_core.model.retention import Retention
+from agenttrace_core.errors import ConfigurationError
+from agenttrace_core.model.retention import Retention, TierAges, Tiering
+from agenttrace_core.ports.metrics import Meter
+from agenttrace_core.ports.storage import TieredObjects
 from agenttrace_core.services.compact import CompactConfig, CompactService
+from agenttrace_core.services.tiers import PayloadTiers
 from agenttrace_server.composition import Opened
 from agenttrace_server.composition_meter import FOLDER, FileMeter, beside
 from agenttrace_server.composition_place import Place
@@ -31,6 +35,7 @@ async def run_compact(settings: Settings, place: Place) -> None:
             storage=await opened.storage(),
             config=compact_config(settings),
             open_sink=lambda: FileSink(settings.data),
+            tiers=payload_tiers(settings, await opened.tiers(), meter),
             meter=meter,
         )
         place.on_ready()
@@ -56,6 +61,29 @@ def compact_config(settings: Settings) -> CompactConfig:
         interval_s=compact.interval,
         retention=Retention(retention.expire_after, {p.project: p.expire_after for p in retention.projects}),
     )
+
+
+def payload_tiers(settings: Settings, storage: TieredObjects | None, meter: Meter) -> PayloadTiers | None:
+    """Return what moves payloads by age; None if nobody asked for it.
+
+    Raises:
+        ConfigurationError: the storage has no tiers.
+    """
+    asked = settings.retention.tiers
+    if not asked.enabled:
+        return None
+    if storage is None:
+        raise ConfigurationError("retention.tiers.enabled: this storage has no tiers; one on S3 has")
+    ages = TierAges(asked.infrequent_after, asked.glacier_after, asked.deep_archive_after)
+    projects = {
+        own.project: TierAges(
+            ages.infrequent_s if own.infrequent_after is None else own.infrequent_after,
+            ages.glacier_s if own.glacier_after is None else own.glacier_after,
+            ages.deep_archive_s if own.deep_archive_after is None else own.deep_archive_after,
+        )
+        for own in asked.projects
+    }
+    return PayloadTiers(storage, Tiering(ages, projects), meter=meter)
 
 
 class FileSink:

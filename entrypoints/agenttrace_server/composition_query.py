@@ -98,6 +98,7 @@ async def run_query(settings: Settings, place: Place) -> None:
             receipt_key=await catalog.secret(RECEIPT_SECRET),
             cursor_key=cursor_key,
             broken_after_s=settings.query.broken_after,
+            tiers=await opened.tiers(),
             pricing=pricing,
         )
 

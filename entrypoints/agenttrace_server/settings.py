@@ -154,6 +154,32 @@ class ProjectRetention(_Section):
     expire_after: Duration = Field(gt=0)
 
 
+class ProjectTiers(_Section):
+    """When one project's payloads go to which tier; what is not given is as for all."""
+
+    project: str
+    infrequent_after: Duration | None = Field(default=None, ge=0)
+    glacier_after: Duration | None = Field(default=None, ge=0)
+    deep_archive_after: Duration | None = Field(default=None, ge=0)
+
+
+class TierSettings(_Section):
+    """Payloads by age in tiers that cost less to keep, where the storage has some. Light rows stay where they are."""
+
+    enabled: bool = Field(default=False, description="whether payloads are moved into other storage classes by age")
+    infrequent_after: Duration = Field(
+        default=7 * 86400.0, ge=0, description="age at which payloads go to infrequent access (STANDARD_IA)"
+    )
+    glacier_after: Duration = Field(
+        default=30 * 86400.0, ge=0, description="age at which they go to GLACIER; to be read, they are restored first"
+    )
+    deep_archive_after: Duration = Field(default=90 * 86400.0, ge=0, description="age at which they go to DEEP_ARCHIVE")
+    projects: tuple[ProjectTiers, ...] = Field(
+        default=(),
+        description="the same for single projects: a list of {project, infrequent_after, glacier_after, …}",
+    )
+
+
 class RetentionSettings(_Section):
     """How long spans are kept. What has expired is deleted by compaction."""
 
@@ -163,6 +189,7 @@ class RetentionSettings(_Section):
     projects: tuple[ProjectRetention, ...] = Field(
         default=(), description="the same for single projects: a list of {project, expire_after}"
     )
+    tiers: TierSettings = TierSettings()
 
 
 Rate = Annotated[Decimal, Field(ge=0, le=1_000_000, decimal_places=18)]

@@ -174,10 +174,11 @@ class FaultProxy:
     ) -> bool:
         """Do one request. False if the connection is to be reset."""
         faults = self._faults
-        head = _Head(await reader.readuntil(b"\r\n\r\n"))
+        head = Head(await reader.readuntil(b"\r\n\r\n"))
         method, target, _ = head.first
         path, _, query = target.partition("?")
         asked = Asked(method, unquote(path), query, head.fields.get("range", ""))
+        instead = self._instead(asked, head)
         if "expect" in head.fields:
             writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
         await asyncio.sleep(faults.delay_s)
@@ -191,9 +192,15 @@ class FaultProxy:
             )
             await writer.drain()
             return True
+        if instead is not None:
+            await _pump(reader, None, head)
+            self._note(asked, int(instead.split(b" ", 2)[1]))
+            writer.write(instead)
+            await writer.drain()
+            return True
         to_server.write(head.without("expect"))
         await _pump(reader, to_server, head)
-        answer = _Head(await server.readuntil(b"\r\n\r\n"))
+        answer = Head(await server.readuntil(b"\r\n\r\n"))
         status = int(answer.first[1])
         has_body = method != "HEAD" and status not in _NO_BODY
         if faults.lost_answers and method in faults.lost_methods:
@@ -202,7 +209,7 @@ class FaultProxy:
                 await _pump(server, None, answer)
             self._note(asked, 0)
             return False
-        writer.write(answer.raw)
+        writer.write(self._amended(asked, head, answer))
         if faults.cut_bodies and method == "GET" and status in (200, 206):
             faults.cut_bodies -= 1
             writer.write(await server.readexactly(answer.length // 2))
@@ -215,6 +222,14 @@ class FaultProxy:
             await _pump(server, writer, answer)
         await writer.drain()
         return answer.fields.get("connection", "").lower() != "close"
+
+    def _instead(self, asked: Asked, head: Head) -> bytes | None:
+        """Return what is answered in place of the server, if anything is."""
+        return None
+
+    def _amended(self, asked: Asked, head: Head, answer: Head) -> bytes:
+        """Return the head of an answer as it is passed on."""
+        return answer.raw
 
     def _note(self, asked: Asked, status: int) -> None:
         with self._lock:
@@ -229,7 +244,7 @@ class FaultProxy:
         return True
 
 
-class _Head:
+class Head:
     """The first line and the fields of a request or an answer."""
 
     def __init__(self, raw: bytes) -> None:
@@ -247,7 +262,7 @@ class _Head:
         return b"\r\n".join(line for line in lines if not line.lower().startswith(name.encode() + b":"))
 
 
-async def _pump(source: asyncio.StreamReader, sink: asyncio.StreamWriter | None, head: _Head) -> None:
+async def _pump(source: asyncio.StreamReader, sink: asyncio.StreamWriter | None, head: Head) -> None:
     """Carry a body over, or read it and let it go."""
     if head.fields.get("transfer-encoding", "").lower() == "chunked":
         while True:

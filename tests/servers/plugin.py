@@ -23,6 +23,7 @@ from typing import TypeVar
 
 import pytest
 
+from tests.servers.archive_proxy import ArchiveProxy
 from tests.servers.fault_proxy import FaultProxy
 from tests.servers.kafka import KafkaPlace, KafkaServer
 from tests.servers.pgbouncer import PgBouncerServer
@@ -191,6 +192,13 @@ def versitygw(request: pytest.FixtureRequest) -> S3Place:
         return S3Place.from_url(named)
     server: VersitygwServer = request.getfixturevalue("_versitygw_server")
     return server.place
+
+
+@pytest.fixture
+def archive(versitygw: S3Place) -> Iterator[ArchiveProxy]:
+    """A proxy in front of versitygw that keeps archives, as Amazon S3 does."""
+    with ArchiveProxy(versitygw) as proxy:
+        yield proxy
 
 
 @pytest.fixture
