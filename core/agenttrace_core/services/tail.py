@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from uuid import UUID
 
@@ -32,6 +32,7 @@ from agenttrace_core.schema.tables import LOGS, ROWS
 from agenttrace_core.services.memory_of_writes import BodyMemory, body_hash
 from agenttrace_core.services.refusals import RefusedInput
 from agenttrace_core.services.stored_records import Unresolved, resolve
+from agenttrace_core.wire.check import check_traces
 from agenttrace_core.wire.columns import decode_records
 from agenttrace_core.wire.log_columns import decode_log_records
 from agenttrace_core.wire.status import Encoding
@@ -229,8 +230,12 @@ def _surviving(
     tables: list[pa.Table] = []
     for record in records:
         table, error = _alone(decoder, record)
+        if error is not None and record.headers.signal is Signal.TRACES:
+            table, refusal = _storable(decoder, record, error)
+            letters += [_letter(record, refusal, refusal.to_record()[1], offset_base)]
+        elif error is not None:
+            letters += [_poison(record, error, offset_base)]
         tables += [] if table is None else [table]
-        letters += [] if error is None else [_poison(record, error, offset_base)]
     return pa.concat_tables(tables) if tables else schema.empty_table()
 
 
@@ -245,8 +250,32 @@ def _alone(decoder: Callable[[Sequence[Record]], pa.Table], record: Record) -> t
     return None, poison
 
 
+def _storable(
+    decoder: Callable[[Sequence[Record]], pa.Table], record: Record, error: Exception
+) -> tuple[pa.Table | None, RefusedInput]:
+    """Part spans as a door would have, of a record that came by none: a bad span is to cost its neighbors nothing."""
+    try:
+        checked = check_traces(record.body)
+    except InvalidInputError:
+        return None, _undecoded(record, error)
+    table, again = _alone(decoder, replace(record, body=checked.body)) if checked.accepted else (None, None)
+    if again is not None or not checked.rejected:
+        return None, _undecoded(record, error)
+    headers = record.headers
+    refused = RefusedInput(
+        headers.project, headers.signal, headers.received_ns, checked.reason, checked.rejected, Encoding.PROTOBUF,
+        checked.refused_body,
+    )  # fmt: skip
+    return table, refused
+
+
 def _poison(record: Record, error: Exception, offset_base: int) -> Letter:
-    refusal = RefusedInput(
+    refusal = _undecoded(record, error)
+    return _letter(record, refusal, refusal.to_record()[1], offset_base)
+
+
+def _undecoded(record: Record, error: Exception) -> RefusedInput:
+    return RefusedInput(
         project=record.headers.project,
         signal=record.headers.signal,
         received_ns=record.headers.received_ns,
@@ -255,7 +284,6 @@ def _poison(record: Record, error: Exception, offset_base: int) -> Letter:
         encoding=Encoding.PROTOBUF,
         body=record.body,
     )
-    return _letter(record, refusal, refusal.to_record()[1], offset_base)
 
 
 def _lost(miss: Unresolved, offset_base: int) -> Letter:

@@ -11,13 +11,10 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-import pyarrow as pa
 from google.protobuf.message import DecodeError
 
 from agenttrace_core.errors import InvalidInputError
 from agenttrace_core.model.ids import SPAN_ID_BYTES, TRACE_ID_BYTES
-from agenttrace_core.schema.keys import offsets_of
 from agenttrace_core.wire import columns, otlp
 
 _Request = otlp.message_class("Request")
@@ -51,20 +48,9 @@ def check_traces(body: bytes) -> CheckedTraces:
     except DecodeError as error:
         raise InvalidInputError(f"the body is not an OTLP ExportTraceServiceRequest in protobuf: {error}") from error
     trace_ids, span_ids = columns.decode_ids(body)
-    if bool((_usable(trace_ids, TRACE_ID_BYTES) & _usable(span_ids, SPAN_ID_BYTES)).all()):
+    if bool((columns.usable(trace_ids, TRACE_ID_BYTES) & columns.usable(span_ids, SPAN_ID_BYTES)).all()):
         return CheckedTraces(body, accepted=len(trace_ids), rejected=0)
     return _without_refused(_Request.FromString(body), total=len(trace_ids))
-
-
-def _usable(ids: pa.BinaryArray, size: int) -> np.ndarray[Any, np.dtype[np.bool_]]:
-    """Return, for each id, whether it has ``size`` bytes of which one is not zero."""
-    offsets = offsets_of(ids)
-    right_length = np.diff(offsets) == size
-    if not right_length.all():
-        ids = pa.array([i.as_py() if ok else bytes(size) for i, ok in zip(ids, right_length, strict=True)], pa.binary())
-    words = columns.fixed_width(ids, size).view(np.uint64).reshape(len(ids), size // 8)
-    usable: np.ndarray[Any, np.dtype[np.bool_]] = np.asarray(words.any(axis=1)) & right_length
-    return usable
 
 
 def _without_refused(request: Any, total: int) -> CheckedTraces:

@@ -15,12 +15,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from agenttrace_core.errors import CorruptionError
+from agenttrace_core.model.ids import SPAN_ID_BYTES, TRACE_ID_BYTES
 from agenttrace_core.model.span import Quality
 from agenttrace_core.normalise.attributes import Attributes, Batch
 from agenttrace_core.normalise.canonical import canonical
 from agenttrace_core.normalise.prices.pricing import PACKAGE_PRICES, Pricing
 from agenttrace_core.ports.queue import Record
-from agenttrace_core.schema.arrays import Int64s
+from agenttrace_core.schema.arrays import Bools, Int64s
 from agenttrace_core.schema.keys import hex_strings, numbers_of, offsets_of
 from agenttrace_core.schema.tables import KINDS, ROWS, STATUSES
 from agenttrace_core.wire.decoder import decoder
@@ -50,7 +51,8 @@ def decode_records(records: Sequence[Record], pricing: Pricing = PACKAGE_PRICES,
     ``pricing`` says what their calls cost; ``offset_base`` is added to the offsets of their records.
 
     Raises:
-        CorruptionError: a body does not parse, or its two passes do not agree.
+        CorruptionError: a body does not parse, its two passes do not agree, or a span has no id by which it could be
+            found: no door lets that in, but others may write into the queue.
     """
     try:
         light, sliced = _passes([record.body for record in records])
@@ -58,6 +60,9 @@ def decode_records(records: Sequence[Record], pricing: Pricing = PACKAGE_PRICES,
         raise CorruptionError(f"a queued request does not parse: {error}") from error
     if len(light.spans) != len(sliced.spans):
         raise CorruptionError("a queued request has other spans as columns than as slices")
+    ids = ((light.spans.field("trace_id"), TRACE_ID_BYTES), (light.spans.field("span_id"), SPAN_ID_BYTES))
+    if not all(usable(values, size).all() for values, size in ids):
+        raise CorruptionError("a span of a queued request has an id of another length, or of zeros only")
     arrival = _arrival(records, light.record_of_span(), offset_base)
     batch, columns = _batch(light, sliced, arrival["received_ns"])
     columns |= arrival | _canonical_columns(batch, columns, pricing) | _payload_columns(sliced)
@@ -258,6 +263,15 @@ def fixed_width(values: pa.BinaryArray, size: int) -> np.ndarray[Any, np.dtype[n
     if len(flat) != size * len(values):
         raise CorruptionError(f"an id does not have {size} bytes")
     return flat
+
+
+def usable(ids: pa.BinaryArray, size: int) -> Bools:
+    """Return, for each id, whether it has ``size`` bytes of which one is not zero."""
+    right_length = np.diff(offsets_of(ids)) == size
+    if not right_length.all():
+        ids = pa.array([i.as_py() if ok else bytes(size) for i, ok in zip(ids, right_length, strict=True)], pa.binary())
+    words = fixed_width(ids, size).view(np.uint64).reshape(len(ids), size // 8)
+    return np.bitwise_or.reduce(words, axis=1) != 0
 
 
 def _values_of(values: pa.BinaryArray) -> np.ndarray[Any, np.dtype[np.uint8]]:

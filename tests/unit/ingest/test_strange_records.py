@@ -1,0 +1,61 @@
+"""Records that came by no door of ours: a Collector writes into the queue by itself, and checks nothing."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+
+from agenttrace_core.ports.queue import Headers, Position, Record, Signal
+from agenttrace_core.services.memory_of_writes import BodyMemory
+from agenttrace_core.services.refusals import RefusedInput
+from agenttrace_core.services.tail import Read, decode
+from agenttrace_core.wire.json_read import traces_from_json
+
+_RECEIVED_NS = 1_800_000_000_000_000_000
+
+
+def _record(offset: int, ids: list[tuple[bytes, bytes]]) -> Record:
+    """A request of spans by trace id and span id, of which some no JSON could say."""
+    spans = [{"traceId": f"{n + 1:032x}", "spanId": f"{n + 1:016x}", "name": f"s{n}"} for n in range(len(ids))]
+    body = traces_from_json(json.dumps({"resourceSpans": [{"scopeSpans": [{"spans": spans}]}]}).encode()).body
+
+    request = ExportTraceServiceRequest.FromString(body)
+    for span, (trace_id, span_id) in zip(request.resource_spans[0].scope_spans[0].spans, ids, strict=True):
+        span.trace_id, span.span_id = trace_id, span_id
+    headers = Headers("shop", Signal.TRACES, _RECEIVED_NS)
+    return Record(Position(0, offset, offset + 1), headers, request.SerializeToString())
+
+
+_GOOD = (b"\x01" * 16, b"\x02" * 8)
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        pytest.param([(bytes(16), b"\x02" * 8)], id="trace id of zeros"),
+        pytest.param([(b"\x01" * 16, bytes(8))], id="span id of zeros"),
+        pytest.param([(b"\x01" * 4, b"\x02" * 8)], id="short trace id"),
+        pytest.param([(b"\x01" * 15, b"\x02" * 8), (b"\x01" * 17, b"\x02" * 8)], id="lengths that add up"),
+        pytest.param([(b"", b"")], id="no ids"),
+    ],
+)
+def test_a_span_that_could_not_be_found_costs_its_neighbors_nothing(bad: list[tuple[bytes, bytes]]) -> None:
+    """Lost: the rest of a Collector's batch; or a span would be kept under an id that nobody can ask for."""
+    other = (b"\x03" * 16, b"\x04" * 8)
+    batch = decode(Read([_record(0, [_GOOD, *bad]), _record(1, [other])], ()), BodyMemory(100))
+    assert batch.rows["trace_id"].to_pylist() == ["01" * 16, "03" * 16]
+    (letter,) = batch.letters
+    assert (letter.head.project, letter.head.spans) == ("shop", len(bad))
+    assert "id" in letter.head.reason
+    assert RefusedInput.from_record(letter.body).spans == len(bad)
+
+
+def test_a_record_that_is_no_request_is_a_letter_whole() -> None:
+    """A poison record must not stall the partition, nor cost the record after it."""
+    poison = Record(Position(0, 0, 1), Headers("shop", Signal.TRACES, _RECEIVED_NS), b"\xff\xff")
+    batch = decode(Read([poison, _record(1, [_GOOD])], ()), BodyMemory(100))
+    assert batch.rows["trace_id"].to_pylist() == ["01" * 16]
+    (letter,) = batch.letters
+    assert RefusedInput.from_record(letter.body).body == b"\xff\xff"
