@@ -12,6 +12,7 @@ from agenttrace_core.ports.catalog import MetadataStore
 from agenttrace_core.ports.limiter import RateLimiter
 from agenttrace_core.registry import make_adapter, without_password
 from agenttrace_server.doctor_queue import queue_finding
+from agenttrace_server.doctor_storage import storage_finding
 from agenttrace_server.findings import Finding, Verdict
 from agenttrace_server.settings import Settings
 
@@ -21,6 +22,8 @@ _BURST = 1 << 30
 def examine_backends(settings: Settings) -> Iterator[Finding]:
     """Check every backend that is not of this machine."""
     if (finding := queue_finding(settings)) is not None:
+        yield finding
+    if (finding := storage_finding(settings)) is not None:
         yield finding
     if not settings.metadata.startswith("sqlite:"):
         yield asyncio.run(_catalog(settings.metadata))

@@ -11,6 +11,9 @@ import pytest
 
 from agenttrace_adapters.s3 import S3Storage
 from agenttrace_core.errors import AlreadyExistsError, ConfigurationError, UnavailableError
+from agenttrace_server.doctor_storage import storage_finding
+from agenttrace_server.findings import Finding, Verdict
+from agenttrace_server.settings import Settings
 from tests.servers.s3 import ACCESS_KEY, KMS_KEY, SECRET_KEY, S3Bucket, S3Place
 
 pytestmark = pytest.mark.anyio
@@ -179,3 +182,39 @@ async def test_nobody_is_there(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(UnavailableError, match=r"127\.0\.0\.1:9"):
         async with _opened("s3://bucket/prefix"):
             pass
+
+
+# --- What a doctor finds --------------------------------------------------------------------------
+
+
+def _finding(bucket: S3Bucket, **settings: Any) -> Finding:
+    finding = storage_finding(Settings(storage=bucket.url(), **settings))
+    assert finding is not None
+    return finding
+
+
+def test_a_doctor_puts_and_reads_an_object(bucket: S3Bucket) -> None:
+    """Whoever may list a bucket may still not write to it, which the first flush would find out."""
+    finding = _finding(bucket)
+    assert finding.verdict is Verdict.GOOD
+    assert "takes an object" in finding.found
+    with closing(bucket.place.client()) as client:
+        assert client.list_objects_v2(Bucket=bucket.name)["KeyCount"] == 0
+
+
+def test_a_doctor_tells_of_tiers_that_are_not_there(minio_bucket: S3Bucket, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They are asked for days before the first payload is old enough to be moved."""
+    for name, value in minio_bucket.place.environment().items():
+        monkeypatch.setenv(name, value)
+    finding = _finding(minio_bucket, retention={"tiers": {"enabled": True}})
+    assert finding.verdict is Verdict.NOTE
+    assert "InvalidStorageClass" in finding.found
+
+
+def test_a_doctor_finds_no_bucket(bucket: S3Bucket) -> None:
+    """The one line that an operator reads says what to make."""
+    finding = storage_finding(Settings(storage="s3://no-such-bucket"))
+    assert finding is not None
+    assert finding.verdict is Verdict.WRONG
+    assert "does not exist" in finding.found
+    assert storage_finding(Settings()) is None
