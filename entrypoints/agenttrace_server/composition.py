@@ -14,13 +14,14 @@ from agenttrace_core.errors import ConfigurationError
 from agenttrace_core.ports.adapter import Adapter
 from agenttrace_core.ports.cache import Cache
 from agenttrace_core.ports.catalog import MetadataStore
-from agenttrace_core.ports.events import EventBus
+from agenttrace_core.ports.events import CATALOG, EventBus
 from agenttrace_core.ports.index import SpanIndex
 from agenttrace_core.ports.limiter import RateLimiter
 from agenttrace_core.ports.live import LiveTable
 from agenttrace_core.ports.queue import SpanQueue
 from agenttrace_core.ports.storage import LocalObjects, ObjectStorage, TieredObjects
 from agenttrace_core.registry import make_adapter, schemes
+from agenttrace_core.services.news import CatalogNews
 from agenttrace_server.composition_injector import containers, providers
 from agenttrace_server.live_folder import live_folder
 from agenttrace_server.settings import Settings
@@ -143,6 +144,13 @@ class Opened:
     async def events(self) -> EventBus:
         """The event bus."""
         return await self._open(cast("EventBus", self._adapters.events()))
+
+    async def news(self) -> CatalogNews:
+        """News of the catalog, as far as something carries them between processes."""
+        events = await self.events()
+        if not events.capabilities.shared:
+            return CatalogNews()
+        return CatalogNews(events, await self._stack.enter_async_context(events.subscribe(CATALOG)))
 
     async def live(self) -> LiveTable:
         """The live table that the processes of this machine share."""

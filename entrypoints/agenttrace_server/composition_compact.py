@@ -34,6 +34,7 @@ async def run_compact(settings: Settings, place: Place) -> None:
             catalog=await opened.catalog(),
             storage=await opened.storage(),
             config=compact_config(settings),
+            news=await opened.news(),
             open_sink=lambda: FileSink(settings.data),
             tiers=payload_tiers(settings, await opened.tiers(), meter),
             meter=meter,

@@ -50,6 +50,7 @@ async def following(
         index=await opened.second_index(),
         config=follow_config(settings),
         pricing=pricing,
+        news=await opened.news(),
         meter=meter,
     )
     await asyncio.gather(follower.open(), asyncio.to_thread(pricing.load))

@@ -13,6 +13,7 @@ from uuid import uuid4
 import structlog
 
 from agenttrace_adapters.memory import MemoryLiveTable
+from agenttrace_core.services.news import CatalogNews
 from agenttrace_core.services.share import SharedWriter
 from agenttrace_core.services.sweep import Sweep
 from agenttrace_core.services.write import WriteConfig, WriteService
@@ -48,7 +49,8 @@ async def run_write(settings: Settings, place: Place) -> None:
         pricing = pricing_of(settings)
         queue, catalog, storage = await opened.queue(), await opened.catalog(), await opened.storage()
         live = MemoryLiveTable() if is_one_of_many else await opened.live()
-        index = await opened.index()
+        index, events = await opened.index(), await opened.events()
+        news = CatalogNews(events if events.capabilities.shared else None)
 
         def make_writer(partitions: Collection[int] | None = None) -> WriteService:
             return WriteService(
@@ -60,6 +62,7 @@ async def run_write(settings: Settings, place: Place) -> None:
                 config=write_config(settings),
                 pricing=pricing,
                 partitions=partitions,
+                news=news,
                 meter=meter,
             )
 

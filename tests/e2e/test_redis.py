@@ -7,9 +7,13 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import anyio
 import httpx
 import pytest
+from anyio.to_thread import run_sync
 
+from agenttrace_adapters.redis import RedisEvents
+from agenttrace_core.ports.events import CATALOG
 from tests.e2e.running import RunningServer, until
 from tests.servers.redis import RedisServer
 
@@ -23,6 +27,7 @@ def server(own_redis: RedisServer, tmp_path: Path) -> Iterator[RunningServer]:
         tmp_path / "data",
         AGENTTRACE_CACHE=f"{own_redis.place.url}/0",
         AGENTTRACE_INGEST__PROJECT_BYTES_PER_S="1B",
+        AGENTTRACE_WRITE__FLUSH_AGE="1s",
         AGENTTRACE_INGEST__PROJECT_BURST_BYTES=f"{3 * _SPAN_BYTES + 10_000}B",
     )
     try:
@@ -67,3 +72,19 @@ def test_ingestion_goes_on_without_redis_and_limits_by_itself(server: RunningSer
     until(lambda: [_post(server, 20), _alone(server)] == [200, 0])
     assert "processes limit projects together again" in server.log()
     assert server.log().count(said) == 1
+
+
+def test_others_hear_that_the_catalog_has_changed(server: RunningServer, own_redis: RedisServer) -> None:
+    """Processes on other machines would look at the catalog every few seconds, or all the time."""
+
+    async def heard() -> list[str]:
+        events = RedisEvents.from_url(f"{own_redis.place.url}/0")
+        await events.open()
+        try:
+            async with events.subscribe(CATALOG) as changes:
+                assert await run_sync(_post, server, 0) == 200
+                return list(await changes.wait(60))
+        finally:
+            await events.aclose()
+
+    assert [int(version) > 0 for version in anyio.run(heard)] == [True]

@@ -12,7 +12,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from uuid import UUID, uuid4
 
-import anyio
 import pyarrow as pa
 from anyio import to_thread
 
@@ -30,6 +29,7 @@ from agenttrace_core.services.absorber import Absorber
 from agenttrace_core.services.failpoint import Failpoint, no_failpoint
 from agenttrace_core.services.flush import EncodedFile, change_objects, encoded_file, store_files
 from agenttrace_core.services.merge_input import Changes, LogInput, MergeInput, pieces
+from agenttrace_core.services.news import CatalogNews
 from agenttrace_core.services.rule_versions import oldest_rules
 from agenttrace_core.services.tiers import PayloadTiers
 
@@ -112,6 +112,7 @@ class CompactService:
         catalog: says which files there are, and which replace them.
         storage: where they are.
         config: sizes and times.
+        news: tells other processes what was merged, and this one when to look.
         open_sink: where a merged object grows; by default in memory.
         tiers: moves payloads by age, where the storage has tiers and they are wanted.
         meter: what is told while it works.
@@ -124,6 +125,7 @@ class CompactService:
         catalog: MetadataStore,
         storage: ObjectStorage,
         config: CompactConfig | None = None,
+        news: CatalogNews | None = None,
         open_sink: SinkFactory = memory_sink,
         tiers: PayloadTiers | None = None,
         meter: Meter | None = None,
@@ -131,6 +133,7 @@ class CompactService:
     ) -> None:
         self._catalog, self._storage = catalog, storage
         self._config = config or CompactConfig()
+        self._news = news or CatalogNews()
         self._open_sink = open_sink
         self._tiers = tiers
         self._archived: dict[UUID, float] = {}
@@ -149,7 +152,7 @@ class CompactService:
                 _log.warning("cannot compact; trying again", extra={"error": str(error)})
                 merged = False
             if not merged:
-                await anyio.sleep(self._config.interval_s)
+                await self._news.wait(self._config.interval_s)
 
     async def merge_once(self) -> bool:
         """Do the next merge, if one is due, and say whether there was one to do."""
@@ -169,12 +172,13 @@ class CompactService:
         try:
             await store_files(new, self._catalog, self._storage)
             self._failpoint("stored")
-            await self._catalog.replace([f.id for f in old], [f.file for f in new], version=snapshot.version)
+            version = await self._catalog.replace([f.id for f in old], [f.file for f in new], version=snapshot.version)
         except ConflictError as conflict:
             _log.info("a merge came to nothing: its inputs changed meanwhile", extra={"reason": str(conflict)})
             self._meter.count("merge_conflicts_total")
             return True
         self._failpoint("replaced")
+        await self._news.tell(version)
         self._meter.observe("merge_seconds", time.monotonic() - started)
         self._meter.count("merged_files_total", len(old))
         self._meter.count("merged_rows_total", sum(f.rows for f in old))

@@ -30,6 +30,7 @@ from agenttrace_core.ports.storage import ObjectStorage
 from agenttrace_core.services.intake import Below, Intake, Remembered
 from agenttrace_core.services.lineage import Lineage
 from agenttrace_core.services.memory_of_writes import IdentityFilter
+from agenttrace_core.services.news import CatalogNews
 from agenttrace_core.services.read_ahead import ReadAhead
 from agenttrace_core.services.recent import recent_rows
 from agenttrace_core.services.retry import until_available
@@ -87,6 +88,7 @@ class Follower(ViewSource):
             are asked about here come and go with every chunk.
         config: sizes and times.
         pricing: the prices that the writers count with.
+        news: says when the catalog may have moved on.
         meter: what is told while it works.
     """
 
@@ -99,11 +101,13 @@ class Follower(ViewSource):
         index: SpanIndex,
         config: FollowConfig | None = None,
         pricing: Pricing = PACKAGE_PRICES,
+        news: CatalogNews | None = None,
         meter: Meter | None = None,
     ) -> None:
         self._queue, self._catalog, self._storage, self._index = queue, catalog, storage, index
         self._config = config or FollowConfig()
         self._pricing = pricing
+        self._news = news or CatalogNews()
         self._meter: Meter = meter or NoMeter()
         self._below = Below(IdentityFilter(self._config.dedupe_spans), IdentityFilter(self._config.dedupe_spans))
         # All that was read and is above the watermarks of the generation.
@@ -206,6 +210,8 @@ class Follower(ViewSource):
         pause_s = self._config.turn_s
         while True:
             await self._wait(pause_s)
+            if not (self._is_full() or self._ahead.is_overtaken or await self._news.is_due()):
+                continue
             began = time.monotonic()
             try:
                 if await self._catalog.version() == self._now.snapshot.version:
@@ -214,6 +220,7 @@ class Follower(ViewSource):
                 await self._turn(await self._next_snapshot())
             except UnavailableError as error:
                 _log.warning("the catalog cannot be followed", extra={"error": str(error)})
+                self._news.again()
                 continue
             took_s = time.monotonic() - began
             self._meter.observe("turn_seconds", took_s)

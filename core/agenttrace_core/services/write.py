@@ -41,6 +41,7 @@ from agenttrace_core.services.intake import Intake, Remembered
 from agenttrace_core.services.lineage import Lineage
 from agenttrace_core.services.live_group import LiveGroup, SealedRows
 from agenttrace_core.services.memory_of_writes import BodyMemory, IdentityFilter
+from agenttrace_core.services.news import CatalogNews
 from agenttrace_core.services.recent import recent_rows
 from agenttrace_core.services.retry import until_available
 from agenttrace_core.services.tail import Batch, Tail, check_queue
@@ -102,6 +103,7 @@ class WriteService:
         config: sizes and times.
         pricing: what calls cost.
         partitions: of the queue, those that are this writer's; all by default.
+        news: tells other processes what was committed.
         meter: what is told while it works.
         failpoint: called with the name of each step that a crash could part from the next; for tests.
     """
@@ -117,6 +119,7 @@ class WriteService:
         config: WriteConfig | None = None,
         pricing: Pricing = PACKAGE_PRICES,
         partitions: Collection[int] | None = None,
+        news: CatalogNews | None = None,
         meter: Meter | None = None,
         failpoint: Failpoint = no_failpoint,
     ) -> None:
@@ -125,6 +128,7 @@ class WriteService:
         self._config = config or WriteConfig()
         self._pricing = pricing
         self._partitions = partitions
+        self._news = news or CatalogNews()
         self._meter: Meter = meter or NoMeter()
         self._failpoint = failpoint
         self._bodies = BodyMemory(self._config.dedupe_bodies)
@@ -262,6 +266,7 @@ class WriteService:
         self._failpoint("stored")
         await self._commit(group, encoded)
         self._failpoint("committed")
+        await self._news.tell(self._intake.snapshot.version)
         with suppress(UnavailableError):  # what is left is trimmed with what comes next, and swept
             for r in group.offset_ranges:
                 await self._queue.trim(r.partition, r.next)
