@@ -11,16 +11,20 @@ from agenttrace_contracts.base import Make
 from agenttrace_contracts.metadata import MetadataContract
 from agenttrace_core.ports.catalog import MetadataStore
 
+# A state machine of thousands of calls takes its time where each is a transaction of a server that others use, too.
+_MARKS = [pytest.mark.anyio, pytest.mark.timeout(600)]
+
 
 class TestPostgres(MetadataContract):
+    pytestmark: ClassVar[Any] = _MARKS
+
     @pytest.fixture
     def make(self, postgres_url: str) -> Make[MetadataStore]:
         return lambda name: PostgresCatalog.from_url(f"{postgres_url}?schema=s_{name.replace('-', '_')}")
 
 
 class TestBehindPgBouncer(MetadataContract):
-    # Without prepared statements, and with a transaction for every look, it takes three times as long.
-    pytestmark: ClassVar[Any] = [pytest.mark.anyio, pytest.mark.timeout(600)]
+    pytestmark: ClassVar[Any] = _MARKS
 
     @pytest.fixture
     def make(self, pgbouncer_url: str) -> Make[MetadataStore]:
