@@ -21,7 +21,7 @@ from agenttrace_core.services.write import WriteConfig
 from tests.faults.deployment import Crash, append, backends, compact_all, crash_at, file_view, nowhere, write_all
 from tests.faults.spans import SpanSpec, now_ns, request
 from tests.faults.test_pipeline import COMPACTOR_STEPS, EAGER
-from tests.faults.test_trees import _requests, check
+from tests.faults.test_trees import draw_requests, check
 
 pytestmark = pytest.mark.anyio
 
@@ -70,7 +70,7 @@ async def test_newer_rules_reach_all_rows_and_no_sum_is_wrong_on_the_way(tmp_pat
     """Lost otherwise: what a trace has cost, by having it counted anew."""
     rng = random.Random(seed)
     small = WriteConfig(flush_bytes=500, chunk_bytes=300, chunk_interval_s=0.0, tree_slots=1 << 12)
-    bodies = [request(*specs) for specs in _requests(rng)]
+    bodies = [request(*specs) for specs in draw_requests(rng)]
     half = len(bodies) // 2
     for body in bodies[: half + 1]:
         await append(tmp_path, body)

@@ -26,6 +26,7 @@ from agenttrace_core.schema.attribute_columns import common_keys
 from agenttrace_core.schema.files import SinkFactory, SpansFileWriter, memory_sink
 from agenttrace_core.schema.log_files import LogsFileWriter
 from agenttrace_core.services.absorber import Absorber
+from agenttrace_core.services.claims import Claims, short_id
 from agenttrace_core.services.failpoint import Failpoint, no_failpoint
 from agenttrace_core.services.flush import EncodedFile, change_objects, encoded_file, store_files
 from agenttrace_core.services.merge_input import Changes, LogInput, MergeInput, pieces
@@ -115,6 +116,7 @@ class CompactService:
         news: tells other processes what was merged, and this one when to look.
         open_sink: where a merged object grows; by default in memory.
         tiers: moves payloads by age, where the storage has tiers and they are wanted.
+        holder: names this process where several run, so that each merges other files; see ``Claims``.
         meter: what is told while it works.
         failpoint: called with the name of each step that a crash could part from the next; for tests.
     """
@@ -128,10 +130,12 @@ class CompactService:
         news: CatalogNews | None = None,
         open_sink: SinkFactory = memory_sink,
         tiers: PayloadTiers | None = None,
+        holder: str | None = None,
         meter: Meter | None = None,
         failpoint: Failpoint = no_failpoint,
     ) -> None:
         self._catalog, self._storage = catalog, storage
+        self._claims = Claims(catalog, holder)
         self._config = config or CompactConfig()
         self._news = news or CatalogNews()
         self._open_sink = open_sink
@@ -145,9 +149,10 @@ class CompactService:
         while True:
             try:
                 merged = await self.merge_once()
-                await self.collect()
-                if not merged:
-                    await self.move_payloads()
+                if await self._claims.is_collector():
+                    await self.collect()
+                    if not merged:
+                        await self.move_payloads()
             except UnavailableError as error:
                 _log.warning("cannot compact; trying again", extra={"error": str(error)})
                 merged = False
@@ -156,18 +161,27 @@ class CompactService:
 
     async def merge_once(self) -> bool:
         """Do the next merge, if one is due, and say whether there was one to do."""
+        claimed = await self._claims.of_others()
         snapshot = await self._catalog.snapshot()
         now = time.monotonic()
-        left = tuple(f for f in snapshot.files if self._archived.get(f.id, now) <= now)
-        old = plan(replace(snapshot, files=left), self._config, time.time_ns())
+        free = tuple(
+            f for f in snapshot.files if self._archived.get(f.id, now) <= now and short_id(f.id) not in claimed
+        )
+        old = plan(replace(snapshot, files=free), self._config, time.time_ns())
         if not old:
             return False
+        async with self._claims.on(old) as is_ours:
+            if is_ours:
+                await self._put_in_place(snapshot, old)
+        return True
+
+    async def _put_in_place(self, snapshot: Snapshot, old: Sequence[SegmentFile]) -> None:
         started = time.monotonic()
         try:
             new = [] if self._is_over(old) else await self._merge(old, snapshot.superseded)
         except ArchivedError as archived:
             await self._leave(old, archived)
-            return True
+            return
         self._failpoint("merged")
         try:
             await store_files(new, self._catalog, self._storage)
@@ -176,13 +190,12 @@ class CompactService:
         except ConflictError as conflict:
             _log.info("a merge came to nothing: its inputs changed meanwhile", extra={"reason": str(conflict)})
             self._meter.count("merge_conflicts_total")
-            return True
+            return
         self._failpoint("replaced")
         await self._news.tell(version)
         self._meter.observe("merge_seconds", time.monotonic() - started)
         self._meter.count("merged_files_total", len(old))
         self._meter.count("merged_rows_total", sum(f.rows for f in old))
-        return True
 
     async def move_payloads(self) -> None:
         """Move some payloads to where they belong by their age."""

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from uuid import uuid4
 
+import anyio
 import numpy as np
 import pyarrow as pa
 from anyio import to_thread
@@ -29,6 +30,7 @@ from agenttrace_core.schema.arrays import UInt64s
 from agenttrace_core.schema.files import SinkFactory, SpansFileWriter, memory_sink
 from agenttrace_core.schema.tables import FLIPS
 from agenttrace_core.services.absorber import Absorber
+from agenttrace_core.services.claims import Claims, short_id
 from agenttrace_core.services.failpoint import Failpoint, no_failpoint
 from agenttrace_core.services.flush import EncodedFile, change_objects, encoded_file, store_files
 from agenttrace_core.services.merge_input import MergeInput, pieces
@@ -37,6 +39,8 @@ from agenttrace_core.services.sources import open_source, open_table
 
 _log = logging.getLogger(__name__)
 _ATTEMPTS = 5
+_CLAIMED_S = 1.0
+"""How long what others are at work on is left alone before it is looked at again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +81,7 @@ class NormaliseService:
         open_sink: where an object grows; by default in memory.
         piece_rows: rows in memory at once, if no trace has more.
         version: of the rules; files of any other are old.
+        holder: names this process where several run, or compactors do; see ``Claims``.
         failpoint: called with the name of each step that a crash could part from the next; for tests.
     """
 
@@ -89,8 +94,10 @@ class NormaliseService:
         open_sink: SinkFactory = memory_sink,
         piece_rows: int = 8_192,
         version: str = VERSION,
+        holder: str | None = None,
         failpoint: Failpoint = no_failpoint,
     ) -> None:
+        self._claims = Claims(catalog, holder)
         self._catalog, self._storage, self._pricing = catalog, storage, pricing
         self._open_sink, self._piece_rows, self._version = open_sink, piece_rows, version
         self._failpoint = failpoint
@@ -100,14 +107,21 @@ class NormaliseService:
         files = rows = skipped = 0
         passed: set[object] = set()
         while True:
+            claimed = await self._claims.of_others()
             old = self._old(await self._catalog.snapshot(), wanted)
             left = [file for file in old if file.id not in passed]
             tell(Progress(rows, rows + sum(file.rows for file in left), files, skipped))
             if not left:
                 return Progress(rows, rows, files, skipped)
-            done = await self._normalise(left[0])
-            passed.add(left[0].id)
-            files, rows, skipped = files + done, rows + left[0].rows * done, skipped + (not done)
+            free = [file for file in left if short_id(file.id) not in claimed]
+            if not free:
+                await anyio.sleep(_CLAIMED_S)
+                continue
+            async with self._claims.on(free[:1]) as is_ours:
+                if is_ours:
+                    done = await self._normalise(free[0])
+                    passed.add(free[0].id)
+                    files, rows, skipped = files + done, rows + free[0].rows * done, skipped + (not done)
 
     def _old(self, snapshot: Snapshot, wanted: Wanted) -> list[SegmentFile]:
         old = [file for file in snapshot.files if file.normaliser != self._version and wanted.holds(file)]
