@@ -63,6 +63,7 @@ async def run_write(settings: Settings, place: Place) -> None:
                 pricing=pricing,
                 partitions=partitions,
                 news=news,
+                is_followed=is_one_of_many,
                 meter=meter,
             )
 

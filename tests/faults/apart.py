@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import inspect
 import random
+from collections import Counter
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
@@ -94,7 +95,7 @@ class Shared:
             TimeoutError: it is not for a minute.
         """
         ends = await self.queue.end_offsets()
-        with anyio.fail_after(60):
+        with anyio.fail_after(240):
             async with self.backends() as (catalog, *_):
                 while True:
                     _, watermarks = await catalog.watermarks()
@@ -116,7 +117,10 @@ class Shared:
         assert winners(rows).all(), "a superseded version is still visible"
         found = [rows[name].to_pylist() for name in ("trace_id", "span_id", "start_ns", "input_tokens")]
         wanted = [(s.trace_id.hex(), s.span_id.hex(), s.start_ns, s.tokens) for s in expected.values()]
-        assert sorted(zip(*found, strict=True), key=str) == sorted(wanted, key=str)
+        told = list(zip(*found, strict=True))
+        lost, surplus = Counter(wanted) - Counter(told), Counter(told) - Counter(wanted)
+        assert not lost, f"lost: {lost}"
+        assert not surplus, f"doubled or too early: {surplus}"
         listed = await index.traces(view, "default", limit=1000)
         assert len(listed) == len(traces)
         await check_index(index, view)
@@ -167,7 +171,8 @@ class Writer:
                     def make_writer(partitions: Collection[int]) -> WriteService:
                         return WriteService(
                             queue=queue, catalog=catalog, storage=storage, index=index, live=MemoryLiveTable(),  # type: ignore[arg-type]
-                            config=self._config, partitions=partitions, failpoint=self._failpoint,
+                            config=self._config, partitions=partitions, is_followed=True,
+                            failpoint=self._failpoint,
                         )  # fmt: skip
 
                     self.service = SharedWriter(

@@ -21,7 +21,7 @@ from agenttrace_core.services.write import WriteConfig
 from tests.faults.deployment import Crash, append, backends, compact_all, crash_at, file_view, nowhere, write_all
 from tests.faults.spans import SpanSpec, now_ns, request
 from tests.faults.test_pipeline import COMPACTOR_STEPS, EAGER
-from tests.faults.test_trees import draw_requests, check
+from tests.faults.test_trees import check, draw_requests
 
 pytestmark = pytest.mark.anyio
 

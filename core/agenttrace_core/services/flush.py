@@ -20,7 +20,7 @@ from agenttrace_core.schema.files import PASSING_LEVEL, encode_spans_file, ipc_f
 from agenttrace_core.schema.log_files import encode_logs_file
 from agenttrace_core.schema.traces import negated, trace_sums
 from agenttrace_core.services.absorber import Absorber
-from agenttrace_core.services.live_group import LiveGroup, SealedRows
+from agenttrace_core.services.live_group import LateDeath, LiveGroup, SealedRows
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,17 +136,18 @@ def commit_of(queue_id: UUID, group: LiveGroup, encoded: EncodedGroup, letters: 
         queue_id=queue_id,
         advances=[Advance(r.partition, r.first, r.next) for r in group.offset_ranges],
         files=[f.file for f in encoded.files],
-        superseded=[*group.superseded, *_died_late(group, encoded)],
+        superseded=[*group.superseded, *superseded_late(encoded, group.late_dead)],
         bodies=group.bodies,
         dead_letters=letters,
     )
 
 
-def _died_late(group: LiveGroup, encoded: EncodedGroup) -> list[Superseded]:
-    if not group.late_dead:
+def superseded_late(encoded: EncodedGroup, deaths: Sequence[LateDeath]) -> list[Superseded]:
+    """Describe rows of a group's file that died after it was sealed."""
+    if not deaths:
         return []
-    sealed = np.concatenate([encoded.sealed.place[chunk][rows] for chunk, rows, _ in group.late_dead])
-    light = pa.concat_tables([light for *_, light in group.late_dead])
+    sealed = np.concatenate([encoded.sealed.place[death.chunk][death.rows] for death in deaths])
+    light = pa.concat_tables([death.light for death in deaths])
     return superseded_rows(encoded.files[0].file.id, light, encoded.row_in_file[sealed])
 
 

@@ -27,7 +27,7 @@ from agenttrace_core.schema.arrays import Bools, UInt64s
 from agenttrace_core.schema.keys import identity_hashes
 from agenttrace_core.schema.traces import SUMMED_COLUMNS, trace_sums
 from agenttrace_core.services.decoded import Decoded
-from agenttrace_core.services.flush import superseded_rows
+from agenttrace_core.services.flush import EncodedGroup, superseded_late, superseded_rows
 from agenttrace_core.services.lineage import RECALL_COLUMNS, Lineage
 from agenttrace_core.services.live_group import LiveGroup, SealedRows
 from agenttrace_core.services.memory_of_writes import IdentityFilter
@@ -138,11 +138,26 @@ class Intake:
         """Go on with a newer snapshot; of files that were replaced, find the superseded rows where they are now."""
         self.snapshot = snapshot
         groups = [group for group in self._groups() if group.superseded]
+        coming = {group.becomes for group in self._groups()}
         live = {file.id for file in snapshot.files} if groups else set[UUID]()
         for group in groups:
-            if any(s.file_id not in live for s in group.superseded):
-                group.superseded.clear()
+            if any(s.file_id not in live and s.file_id not in coming for s in group.superseded):
+                group.superseded[:] = [s for s in group.superseded if s.file_id in coming]
                 await self._settle(group, group.suspects)
+
+    def hand_on(self, group: LiveGroup, encoded: EncodedGroup) -> None:
+        """Leave it to later groups to say which rows of a sealed one they have replaced.
+
+        So a commit says nothing of records that are not in it, which a reader of the queue may not have read yet.
+        """
+        for by in self._groups():
+            deaths = [death for death in group.late_dead if death.by is by and by is not group]
+            if deaths:
+                by.superseded += superseded_late(encoded, deaths)
+                for project, traces in _traces_of(pa.concat_tables([death.light for death in deaths])).items():
+                    by.suspects.setdefault(project, set()).update(traces)
+                group.becomes = encoded.files[0].file.id
+                group.late_dead = [death for death in group.late_dead if death.by is not by]
 
     def state(self) -> LiveState:
         """Return what is above the snapshot's watermarks."""
@@ -192,7 +207,7 @@ class Intake:
                 owner = self._owner(source)
                 light = lost.filter(pa.array(mine))
                 if owner is not None:
-                    owner.kill(source, numbers[mine], light)
+                    owner.kill(source, numbers[mine], light, group)
                 else:
                     group.superseded += superseded_rows(UUID(source), light, numbers[mine])
                     group.suspects.setdefault(project, set()).update(light["trace_id"].to_pylist())
@@ -233,11 +248,13 @@ def _repeated_within(hashes: UInt64s) -> Bools:
     return repeated
 
 
-def _traces_of(rows: pa.Table, which: Bools) -> dict[str, set[str]]:
+def _traces_of(rows: pa.Table, which: Bools | None = None) -> dict[str, set[str]]:
     found: dict[str, set[str]] = {}
-    if not which.any():
+    if which is not None and not which.any():
         return found
-    some = rows.select(["project", "trace_id"]).filter(pa.array(which))
+    some = rows.select(["project", "trace_id"])
+    if which is not None:
+        some = some.filter(pa.array(which))
     for project, trace in zip(some["project"].to_pylist(), some["trace_id"].to_pylist(), strict=True):
         found.setdefault(project, set()).add(trace)
     return found

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from uuid import UUID
 
 import numpy as np
 import pyarrow as pa
@@ -32,20 +33,34 @@ class SealedRows:
     dead: pa.Table
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
+class LateDeath:
+    """Rows of a chunk that died after its group was handed to the flush, by a row of the group ``by``.
+
+    ``light`` is what they were by then.
+    """
+
+    chunk: str
+    rows: Int64s
+    light: pa.Table
+    by: LiveGroup
+
+
+@dataclass(slots=True, eq=False)
 class LiveGroup:
     """Chunks in order of arrival. ``dead`` are rows of them that a later version of the span replaced.
 
     ``suspects`` are the traces, by project, of which a row of this group may have replaced a row of
     a file; ``superseded`` are the rows of files that it did replace. ``late_dead`` are rows that
-    died after the group was handed to the flush, with their chunk, their numbers in it, and what they were
-    by then; they go into the file, and are superseded there. ``flips`` are such as no chunk has yet.
+    died after the group was handed to the flush; they go into the file, and are superseded there. ``becomes`` is
+    the file's id, once other groups name it. ``flips`` are such as no chunk has yet.
     ``objects`` are keys of records' bodies that are not needed once the group is in files.
     """
 
     chunks: dict[str, LiveChunk] = field(default_factory=dict)
     dead: dict[str, set[int]] = field(default_factory=dict)
-    late_dead: list[tuple[str, Int64s, pa.Table]] = field(default_factory=list)
+    late_dead: list[LateDeath] = field(default_factory=list)
+    becomes: UUID | None = None
     flips: list[pa.Table] = field(default_factory=list)
     sealed: bool = False
     suspects: dict[str, set[str]] = field(default_factory=dict)
@@ -73,12 +88,12 @@ class LiveGroup:
         self.chunks[chunk.id] = chunk
         self.raw_bytes += chunk.rows["span"].nbytes + chunk.logs["record"].nbytes
 
-    def kill(self, chunk_id: str, rows: Int64s, light: pa.Table) -> None:
-        """Mark rows of a chunk as replaced, and take back of its sums what they count for by now (``light``)."""
+    def kill(self, chunk_id: str, rows: Int64s, light: pa.Table, by: LiveGroup) -> None:
+        """Mark rows of a chunk as replaced ``by`` a group's, and take back what they count for by now (``light``)."""
         chunk = self.chunks[chunk_id]
         self.dead.setdefault(chunk_id, set()).update(rows.tolist())
         if self.sealed:
-            self.late_dead.append((chunk_id, rows, light))
+            self.late_dead.append(LateDeath(chunk_id, rows, light, by))
         traces = pa.concat_tables([chunk.traces, negated(trace_sums(light))])
         self.chunks[chunk_id] = replace(chunk, traces=traces)
 

@@ -104,6 +104,8 @@ class WriteService:
         pricing: what calls cost.
         partitions: of the queue, those that are this writer's; all by default.
         news: tells other processes what was committed.
+        is_followed: readers follow the queue by themselves, and see nothing of ``live``. They may be behind: a commit
+            must then say nothing of records that are not in it. Who reads ``live`` must be told in the same commit.
         meter: what is told while it works.
         failpoint: called with the name of each step that a crash could part from the next; for tests.
     """
@@ -120,6 +122,7 @@ class WriteService:
         pricing: Pricing = PACKAGE_PRICES,
         partitions: Collection[int] | None = None,
         news: CatalogNews | None = None,
+        is_followed: bool = False,
         meter: Meter | None = None,
         failpoint: Failpoint = no_failpoint,
     ) -> None:
@@ -127,7 +130,7 @@ class WriteService:
         self._live, self._index = live, index
         self._config = config or WriteConfig()
         self._pricing = pricing
-        self._partitions = partitions
+        self._partitions, self._is_followed = partitions, is_followed
         self._news = news or CatalogNews()
         self._meter: Meter = meter or NoMeter()
         self._failpoint = failpoint
@@ -296,6 +299,8 @@ class WriteService:
         for attempt in count():
             async with self._changing:
                 await self._follow_catalog()
+                if self._is_followed:
+                    self._intake.hand_on(group, encoded)
                 commit = commit_of(self._queue.queue_id, group, encoded, letters)
                 self._failpoint("committing")
                 try:
