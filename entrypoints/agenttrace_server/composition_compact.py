@@ -17,7 +17,7 @@ from agenttrace_core.ports.storage import TieredObjects
 from agenttrace_core.services.compact import CompactConfig, CompactService
 from agenttrace_core.services.tiers import PayloadTiers
 from agenttrace_server.composition import Opened
-from agenttrace_server.composition_meter import FOLDER, FileMeter, beside
+from agenttrace_server.composition_meter import FileMeter, shown
 from agenttrace_server.composition_place import Place
 from agenttrace_server.settings import Settings
 
@@ -30,17 +30,19 @@ async def run_compact(settings: Settings, place: Place) -> None:
     async with AsyncExitStack() as stack:
         opened = Opened(settings, stack)
         meter = FileMeter("compact")
+        is_one_of_many = opened.follows_queue or not place.supervised
         service = CompactService(
             catalog=await opened.catalog(),
             storage=await opened.storage(),
             config=compact_config(settings),
             news=await opened.news(),
             open_sink=lambda: FileSink(settings.data),
+            holder=place.name(settings) if is_one_of_many else None,
             tiers=payload_tiers(settings, await opened.tiers(), meter),
             meter=meter,
         )
         place.on_ready()
-        async with beside(meter.keep_in(settings.data / FOLDER / "compact.prom")):
+        async with shown(meter, "compact", settings, place, alone=opened.follows_queue and not place.supervised):
             merging = asyncio.create_task(service.run())
             stopping = asyncio.create_task(place.stop.wait())
             await asyncio.wait({merging, stopping}, return_when=asyncio.FIRST_COMPLETED)

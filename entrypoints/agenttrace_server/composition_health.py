@@ -38,7 +38,11 @@ async def health_port(settings: Settings, place: Place, ready: Callable[[], bool
     from agenttrace_server.supervisor_sockets import listen
 
     listener = await asyncio.to_thread(listen, "metrics.port", host, port)
-    app = HealthApp(HostGuard(host, settings.allowed_hosts), ready, lambda: figures(settings.data))
+
+    def exposition() -> bytes:
+        return b"".join(own() for own in place.figures) if place.figures else figures(settings.data)
+
+    app = HealthApp(HostGuard(host, settings.allowed_hosts), ready, exposition)
     server = HttpServer(http_config(app, DoorConfig(bind_host=host, max_connections=64, drain_s=1.0)))
     serving = asyncio.create_task(server.serve(sockets=[listener]))
     try:

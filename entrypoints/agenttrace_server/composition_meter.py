@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, Coroutine
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
 from agenttrace_core.ports.metrics import Meter
+from agenttrace_server.composition_place import Place
+from agenttrace_server.settings import Settings
 
 _EVERY_S = 2.0
 _SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
@@ -80,6 +82,20 @@ async def beside(work: Coroutine[Any, Any, None]) -> AsyncGenerator[None]:
     finally:
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
+
+
+def shown(
+    meter: FileMeter, part: str, settings: Settings, place: Place, *, alone: bool
+) -> AbstractAsyncContextManager[None]:
+    """Have figures be seen for the length of a block.
+
+    Parts that share a folder write them into it, for the API's port. Parts that share backends ``alone`` do not
+    see each other, even where their folder is the same: each shows its own, on its own port.
+    """
+    if alone:
+        place.figures.append(meter.exposition)
+        return nullcontext()
+    return beside(meter.keep_in(settings.data / FOLDER / f"{part}.prom"))
 
 
 def figures(data: Path) -> bytes:

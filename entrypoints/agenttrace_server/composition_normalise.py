@@ -8,6 +8,7 @@ from contextlib import AsyncExitStack
 from agenttrace_core.services.normalise import NormaliseService, Progress, Wanted
 from agenttrace_server.composition import Opened
 from agenttrace_server.composition_compact import FileSink
+from agenttrace_server.composition_place import Place
 from agenttrace_server.composition_prices import pricing_of
 from agenttrace_server.settings import Settings
 
@@ -23,5 +24,6 @@ async def run_normalise(settings: Settings, wanted: Wanted, tell: Callable[[Prog
             storage=await opened.storage(),
             pricing=pricing,
             open_sink=lambda: FileSink(settings.data),
+            holder=Place().name(settings),
         )
         return await service.run(wanted, tell)

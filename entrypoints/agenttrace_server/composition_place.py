@@ -9,6 +9,7 @@ import signal
 import socket
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field, replace
+from uuid import uuid4
 
 import structlog
 import uvloop
@@ -30,13 +31,21 @@ class Place:
     """What a part knows of where it runs.
 
     ``listener`` is a bound socket that it was given, None if it has to bind its own. ``on_ready``
-    is to be called once it serves. ``stop`` is set when it is to end.
+    is to be called once it serves. ``stop`` is set when it is to end. ``figures`` are added by a part that keeps
+    its own to itself: each returns some in Prometheus' text format.
     """
 
     listener: socket.socket | None = None
     on_ready: Callable[[], None] = lambda: None
     supervised: bool = False
     stop: asyncio.Event = field(default_factory=asyncio.Event)
+    figures: list[Callable[[], bytes]] = field(default_factory=list)
+
+    def name(self, settings: Settings) -> str:
+        """Return what names the part in leases: no other process has it, but for one that died in the same place."""
+        if self.supervised:
+            return f"up-{datafolder.server_id(settings.data)}"
+        return f"{socket.gethostname()}-{os.getpid()}-{uuid4().hex[:6]}"
 
 
 def run_child(assignment: Assignment) -> None:

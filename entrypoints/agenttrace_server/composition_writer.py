@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
-import socket
 from collections.abc import Collection
 from contextlib import AsyncExitStack
-from uuid import uuid4
 
 import structlog
 
@@ -18,10 +15,10 @@ from agenttrace_core.services.share import SharedWriter
 from agenttrace_core.services.sweep import Sweep
 from agenttrace_core.services.write import WriteConfig, WriteService
 from agenttrace_server.composition import Opened
-from agenttrace_server.composition_meter import FOLDER, FileMeter, beside
+from agenttrace_server.composition_meter import FileMeter, beside, shown
 from agenttrace_server.composition_place import Place
 from agenttrace_server.composition_prices import pricing_of
-from agenttrace_server.datafolder import server_id, writer_lock
+from agenttrace_server.datafolder import writer_lock
 from agenttrace_server.settings import Settings
 
 _DRAIN_S = 25.0
@@ -73,7 +70,7 @@ async def run_write(settings: Settings, place: Place) -> None:
                 queue=queue,
                 leases=catalog,
                 make_writer=make_writer,
-                holder=writer_name() if is_one_of_many else f"up-{server_id(settings.data)}",
+                holder=place.name(settings),
                 whole=not is_one_of_many,
                 ttl_s=settings.write.lease,
                 meter=meter,
@@ -87,15 +84,9 @@ async def run_write(settings: Settings, place: Place) -> None:
         # While the rest starts: the first call that costs something should not have to wait for its price.
         loading = asyncio.to_thread(pricing.load)
         sweep = Sweep(queue, catalog, storage, meter=meter)
-        if not is_one_of_many:
-            await stack.enter_async_context(beside(meter.keep_in(settings.data / FOLDER / "write.prom")))
+        await stack.enter_async_context(shown(meter, "write", settings, place, alone=is_one_of_many))
         async with beside(loading), beside(sweep.run()):
             await _until_drained(asyncio.create_task(service.run(tell_ready)), service, place)
-
-
-def writer_name() -> str:
-    """Return a name that no other process has, and that tells an operator where this one is."""
-    return f"{socket.gethostname()}-{os.getpid()}-{uuid4().hex[:6]}"
 
 
 def write_config(settings: Settings) -> WriteConfig:

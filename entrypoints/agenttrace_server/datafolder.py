@@ -19,6 +19,7 @@ import json
 import os
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -140,12 +141,14 @@ def writer_lock(folder: Path) -> FolderLock:
 
 
 def server_id(folder: Path) -> str:
-    """Return the name of the folder's server, made at first use. One process at a time may ask: the lock's holder."""
+    """Return the name of the folder's server, made at first use."""
     path = folder / "server.id"
     if not path.exists():
         fresh = path.with_name(f".{path.name}.{os.getpid()}")
         fresh.write_text(uuid4().hex, encoding="ascii")
-        fresh.replace(path)
+        with suppress(FileExistsError):  # another part was quicker
+            os.link(fresh, path)
+        fresh.unlink()
     return path.read_text(encoding="ascii").strip()
 
 
