@@ -15,7 +15,7 @@ from agenttrace_core.ports.adapter import Adapter
 from agenttrace_core.ports.cache import Cache
 from agenttrace_core.ports.catalog import MetadataStore
 from agenttrace_core.ports.events import CATALOG, EventBus
-from agenttrace_core.ports.index import SpanIndex
+from agenttrace_core.ports.index import SpanIndex, UsesCache
 from agenttrace_core.ports.limiter import RateLimiter
 from agenttrace_core.ports.live import LiveTable
 from agenttrace_core.ports.queue import SpanQueue
@@ -117,16 +117,17 @@ class Opened:
 
     async def index(self) -> SpanIndex:
         """The span index, attached to the storage."""
-        index = cast("SpanIndex", self._adapters.index())
-        if id(index) not in self._opened:
-            index.attach(await self.storage())
-        return await self._open(index)
+        return await self._open_index(cast("SpanIndex", self._adapters.index()))
 
     async def second_index(self) -> SpanIndex:
         """A span index of its own beside ``index``, whose views do not put those of queries out."""
-        index = cast("SpanIndex", self._adapters.second_index())
+        return await self._open_index(cast("SpanIndex", self._adapters.second_index()))
+
+    async def _open_index(self, index: SpanIndex) -> SpanIndex:
         if id(index) not in self._opened:
             index.attach(await self.storage())
+            if isinstance(index, UsesCache) and (cache := await self.cache()).capabilities.shared:
+                index.use_cache(cache)
         return await self._open(index)
 
     async def limiter(self) -> RateLimiter:

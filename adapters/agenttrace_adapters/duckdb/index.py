@@ -34,6 +34,7 @@ from agenttrace_core.model.algebra import Aggregation, Field, Ranking, Selection
 from agenttrace_core.model.principal import check_project
 from agenttrace_core.model.score import ScorePlace, ScoreSelection
 from agenttrace_core.model.trace import TracePosition
+from agenttrace_core.ports.cache import Cache
 from agenttrace_core.ports.index import (
     Arrivals,
     FieldValues,
@@ -44,6 +45,7 @@ from agenttrace_core.ports.index import (
     SpanQueries,
     SqlIndex,
     TraceOwners,
+    UsesCache,
     View,
 )
 from agenttrace_core.ports.storage import ObjectStorage
@@ -61,7 +63,7 @@ _INLINE_ROWS = 4_096
 """Reads of so few rows are done where they are asked for: the way to a thread and back costs more."""
 
 
-class DuckDBIndex(SpanIndex, Arrivals, SqlIndex, SpanQueries, TraceOwners, LogQueries, FieldValues):
+class DuckDBIndex(SpanIndex, Arrivals, SqlIndex, SpanQueries, TraceOwners, LogQueries, FieldValues, UsesCache):
     """Finds traces in mapped tables of their ids, reads rows with pyarrow, and answers SQL with DuckDB.
 
     Args:
@@ -85,6 +87,7 @@ class DuckDBIndex(SpanIndex, Arrivals, SqlIndex, SpanQueries, TraceOwners, LogQu
         self._cache_bytes, self._whole_bytes = cache_bytes, whole_bytes
         self._rollups = rollups
         self._storage: ObjectStorage | None = None
+        self._cache: Cache | None = None
         self._got: Objects | None = None
         self._opened: SourceCache | None = None
         self._log_files: LogFiles | None = None
@@ -130,6 +133,10 @@ class DuckDBIndex(SpanIndex, Arrivals, SqlIndex, SpanQueries, TraceOwners, LogQu
         """Say where the objects are."""
         self._storage = storage
 
+    def use_cache(self, cache: Cache) -> None:
+        """Find footers of objects that are elsewhere."""
+        self._cache = cache
+
     async def open(self) -> None:
         """Start DuckDB. Files are opened as views name them.
 
@@ -139,7 +146,9 @@ class DuckDBIndex(SpanIndex, Arrivals, SqlIndex, SpanQueries, TraceOwners, LogQu
         if self._storage is None:
             raise ConfigurationError("an index needs a storage: call attach() before open()")
         await self._sql.open()
-        self._got = Objects(self._storage, max_bytes=self._cache_bytes, whole_bytes=self._whole_bytes)
+        self._got = Objects(
+            self._storage, max_bytes=self._cache_bytes, whole_bytes=self._whole_bytes, cache=self._cache
+        )
         self._opened = SourceCache(self._got)
         self._opened_analytics = Analytics(self._sql, self._opened, rollups=self._rollups)
         self._log_files = LogFiles(self._got)

@@ -18,8 +18,10 @@ from urllib.parse import quote
 import anyio
 from anyio import Lock, to_thread
 
+from agenttrace_adapters.duckdb.footers import Footers
 from agenttrace_core.errors import AgentTraceError
 from agenttrace_core.model.segment import StoredObject
+from agenttrace_core.ports.cache import Cache
 from agenttrace_core.ports.storage import CopiedObjects, LocalCopy, LocalObjects, ObjectStorage
 
 _log = logging.getLogger(__name__)
@@ -67,9 +69,13 @@ class Objects:
         storage: where the objects are.
         max_bytes: bound of the copies kept, where the storage keeps none itself.
         whole_bytes: see ``WHOLE_BYTES``.
+        cache: where processes find each other's footers.
     """
 
-    def __init__(self, storage: ObjectStorage, *, max_bytes: int, whole_bytes: int = WHOLE_BYTES) -> None:
+    def __init__(
+        self, storage: ObjectStorage, *, max_bytes: int, whole_bytes: int = WHOLE_BYTES, cache: Cache | None = None
+    ) -> None:
+        self.footers = Footers(cache)
         self._storage, self._whole_bytes = storage, whole_bytes
         self._local = storage if isinstance(storage, LocalObjects) else None
         self._own = None if isinstance(storage, CopiedObjects) else OwnCopies(storage, max_bytes=max_bytes)

@@ -137,6 +137,15 @@ async def footer_of(objects: Objects, item: StoredObject) -> pq.FileMetaData:
     if path is not None:
         with translated(path):
             return pq.read_metadata(path)
+    footer = await objects.footers.find(item)
+    if footer is None:
+        footer = await _read_footer(objects, item)
+        await objects.footers.keep(item, footer)
+    with translated(Path(item.key)):
+        return pq.read_metadata(pa.BufferReader(footer))
+
+
+async def _read_footer(objects: Objects, item: StoredObject) -> bytes:
     tail_bytes = min(item.size, max(_LEAST_TAIL, item.size // _TAIL_SHARE))
     (tail,) = await objects.ranges(item, [(item.size - tail_bytes, tail_bytes)])
     footer_bytes = int.from_bytes(tail[-8:-4], "little") + 8
@@ -146,8 +155,7 @@ async def footer_of(objects: Objects, item: StoredObject) -> pq.FileMetaData:
         missing = footer_bytes - len(tail)
         (before,) = await objects.ranges(item, [(item.size - footer_bytes, missing)])
         tail = before + tail
-    with translated(Path(item.key)):
-        return pq.read_metadata(pa.BufferReader(tail))
+    return tail[-footer_bytes:]
 
 
 def _extent(group: pq.RowGroupMetaData) -> tuple[int, int]:

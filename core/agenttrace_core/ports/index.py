@@ -14,6 +14,7 @@ from agenttrace_core.model.score import ScorePlace, ScoreSelection
 from agenttrace_core.model.segment import Snapshot
 from agenttrace_core.model.trace import TracePosition
 from agenttrace_core.ports.adapter import Adapter
+from agenttrace_core.ports.cache import Cache
 from agenttrace_core.ports.live import LiveState
 from agenttrace_core.ports.storage import ObjectStorage
 
@@ -89,6 +90,15 @@ class SpanIndex(Adapter, Protocol):
 
         Locations come from ``versions`` on the same view; a project is therefore not asked again.
         """
+
+
+@runtime_checkable
+class UsesCache(Protocol):
+    """Optional: an index that gets by a cache, which processes share, what each would have to get for itself."""
+
+    @abstractmethod
+    def use_cache(self, cache: Cache) -> None:
+        """Use ``cache``, which is open. Call before ``open``. Answers are the same, whatever is found in it."""
 
 
 @runtime_checkable

@@ -12,6 +12,7 @@ import xxhash
 
 from agenttrace_adapters.duckdb import DuckDBIndex
 from agenttrace_adapters.filesystem import CopiedStorage
+from agenttrace_adapters.redis import RedisCache
 from agenttrace_adapters.s3 import S3Storage
 from agenttrace_contracts.base import opened
 from agenttrace_contracts.index_world import light_row, rows_of
@@ -143,3 +144,32 @@ async def test_another_index_finds_the_copies(storage: CopiedStorage, view: View
             assert len(await index.spans(view, "default", Selection(), limit=5)) == 5
             assert bool(_gets(faulty_minio)) is first
         faulty_minio.forget()
+
+
+async def test_processes_share_what_is_known_of_files(
+    storage: CopiedStorage, view: View, faulty_minio: FaultProxy, redis_url: str
+) -> None:
+    """A process that has just started would ask for the end of each file once more, as all others did before."""
+    for first in (True, False):
+        index = DuckDBIndex(whole_bytes=1)
+        index.attach(storage)
+        async with opened(RedisCache.from_url(f"{redis_url}?timeout_ms=10000")) as cache:
+            index.use_cache(cache)
+            async with opened(index):
+                await _look_up(index, view, _trace(7))
+        footers = ["light", "payload"] if first else []
+        assert _gets(faulty_minio) == sorted(["light", "payload", *footers, *(["traces"] if first else [])])
+        faulty_minio.forget()
+
+
+async def test_a_damaged_value_of_the_cache_is_not_believed(storage: CopiedStorage, view: View, redis_url: str) -> None:
+    """A cache is on no way that is checked: what comes of it must be, before files are read by it."""
+    async with opened(RedisCache.from_url(f"{redis_url}?timeout_ms=10000")) as cache:
+        for item in view.snapshot.files[0].objects.values():
+            for damaged in (b"", b"short", b"12345678PAR1"):
+                await cache.put(f"footer:{item.key}:{item.checksum}", damaged, ttl_s=60)
+        index = DuckDBIndex(whole_bytes=1)
+        index.attach(storage)
+        index.use_cache(cache)
+        async with opened(index):
+            await _look_up(index, view, _trace(7))
