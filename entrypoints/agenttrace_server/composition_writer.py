@@ -10,7 +10,10 @@ from contextlib import AsyncExitStack
 import structlog
 
 from agenttrace_adapters.memory import MemoryLiveTable
+from agenttrace_core.ports.catalog import MetadataStore
+from agenttrace_core.ports.queue import Retaining, SpanQueue
 from agenttrace_core.services.news import CatalogNews
+from agenttrace_core.services.queue_retention import watch_retention
 from agenttrace_core.services.share import SharedWriter
 from agenttrace_core.services.sweep import Sweep
 from agenttrace_core.services.write import WriteConfig, WriteService
@@ -85,8 +88,13 @@ async def run_write(settings: Settings, place: Place) -> None:
         loading = asyncio.to_thread(pricing.load)
         sweep = Sweep(queue, catalog, storage, meter=meter)
         await stack.enter_async_context(shown(meter, "write", settings, place, alone=is_one_of_many))
-        async with beside(loading), beside(sweep.run()):
+        async with beside(loading), beside(sweep.run()), beside(_watched(queue, catalog, meter)):
             await _until_drained(asyncio.create_task(service.run(tell_ready)), service, place)
+
+
+async def _watched(queue: SpanQueue, catalog: MetadataStore, meter: FileMeter) -> None:
+    if isinstance(queue, Retaining):
+        await watch_retention(queue, catalog, meter)
 
 
 def write_config(settings: Settings) -> WriteConfig:

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import logging
+import os
+import sys
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, cast
 from uuid import UUID, uuid4
 
 import anyio
+import httpx
 import pytest
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import RecordsToDelete
@@ -23,6 +27,7 @@ from agenttrace_server.findings import Finding, Verdict
 from agenttrace_server.settings import Settings
 from tests.integration.kafka_others import admin, make_topic, new_topic, queue_on
 from tests.servers.kafka import KafkaPlace
+from tests.servers.process import free_port
 
 pytestmark = pytest.mark.anyio
 
@@ -88,6 +93,32 @@ async def test_kafka_is_told_how_far_the_topic_is_written(kafka: KafkaPlace) -> 
         assert await consumer.committed(TopicPartition(topic, 0)) is None
     finally:
         await consumer.stop()
+
+
+async def test_a_writer_tells_the_time_left(kafka: KafkaPlace, tmp_path: Path) -> None:
+    """Dashboards warn of a writer that does not keep pace by this figure, and by no other."""
+    topic, port = new_topic(), free_port()
+    await make_topic(kafka.address, topic, retention_ms=str(_DAY_S * 1000))
+    environment = {"AGENTTRACE_QUEUE": kafka.url(topic), "AGENTTRACE_METRICS__PORT": str(port)}
+    command = [sys.executable, "-m", "agenttrace_server", "write", "--data", str(tmp_path / "data")]
+    process = await anyio.open_process(command, env={**os.environ, **environment}, stdout=None, stderr=None)
+    try:
+        async with httpx.AsyncClient() as client:
+            with anyio.fail_after(60):
+                while "agenttrace_write_queue_retention_seconds_left 86400.0" not in await _figures(client, port):
+                    assert process.returncode is None
+                    await anyio.sleep(0.2)
+    finally:
+        process.terminate()
+        await process.wait()
+        await process.aclose()
+
+
+async def _figures(client: httpx.AsyncClient, port: int) -> str:
+    try:
+        return (await client.get(f"http://127.0.0.1:{port}/metrics")).text
+    except httpx.TransportError:
+        return ""
 
 
 @pytest.mark.parametrize(
