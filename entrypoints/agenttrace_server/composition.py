@@ -109,11 +109,14 @@ class Opened:
         _refuse_unshared("storage", storage.capabilities.multi_process)
         return await self._open(storage)
 
-    async def catalog(self) -> MetadataStore:
-        """The catalog, and what else is metadata."""
+    async def catalog(self, *, is_filled: bool = True) -> MetadataStore:
+        """The catalog, and what else is metadata. One that is being moved to can be had by what fills it alone."""
         catalog = cast("MetadataStore", self._adapters.catalog())
         _refuse_unshared("metadata", catalog.capabilities.multi_process)
-        return await self._open(catalog)
+        await self._open(catalog)
+        if is_filled:
+            await _refuse_unfinished(catalog)
+        return catalog
 
     async def index(self) -> SpanIndex:
         """The span index, attached to the storage."""
@@ -163,6 +166,15 @@ class Opened:
             await adapter.open()
             self._opened.add(id(adapter))
         return adapter
+
+
+async def _refuse_unfinished(catalog: MetadataStore) -> None:
+    move = await catalog.move()
+    if move is not None and not move.finished:
+        raise ConfigurationError(
+            "metadata: what another deployment holds is being moved here, and is not complete: run "
+            "`agenttrace migrate` again, with the same --from"
+        )
 
 
 def _refuse_unshared(key: str, multi_process: bool) -> None:

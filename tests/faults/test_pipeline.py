@@ -66,7 +66,7 @@ async def test_nothing_acknowledged_is_lost_or_doubled_whatever_crashes(tmp_path
     bodies: list[tuple[str, bytes]] = []
     for _ in range(8):
         for _ in range(rng.randint(1, 4)):
-            project, body = _next_request(rng, sent, bodies)
+            project, body = draw_request(rng, sent, bodies)
             await append(tmp_path, body, project=project)
             bodies.append((project, body))
         await _maybe_crash_writer(tmp_path, rng)
@@ -110,7 +110,7 @@ async def _maybe_crash_writer(folder: Path, rng: random.Random) -> None:
         await write_all(folder, config=SMALL, failpoint=crash_at(step, rng.randint(1, 3)))
 
 
-def _next_request(rng: random.Random, sent: Sent, bodies: list[tuple[str, bytes]]) -> tuple[str, bytes]:
+def draw_request(rng: random.Random, sent: Sent, bodies: list[tuple[str, bytes]]) -> tuple[str, bytes]:
     """Draw new spans, the same request again, or spans of before among new ones."""
     if bodies and rng.random() < 0.25:
         return rng.choice(bodies)

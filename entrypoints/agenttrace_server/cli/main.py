@@ -38,6 +38,7 @@ _COMMANDS = {
     "config": ("config", "Show the settings in force, and where each came from."),
     "doctor": ("doctor", "Check this machine and the data folder, and say what to mend."),
     "normalise": ("normalise", "Run the newest rules over stored spans."),
+    "migrate": ("migrate", "Move what one deployment holds to another."),
     "dead-letters": ("deadletters", "List, replay or drop what was refused."),
     "ingest": ("parts", "Run the doors alone."),
     "write": ("parts", "Run the writer alone."),
