@@ -23,7 +23,8 @@ from tests.faults.spans import SpanSpec, request
 from tests.faults.test_pipeline import Sent
 
 _SENDERS = 3
-_PAUSE_S = 0.02
+_PAUSE_S, _MANY = 0.04, 60
+"""Between requests; ten times that once a sender has begun so many traces, for all of them are read back."""
 _AGAIN_S = 0.1
 _ATTEMPT_S = 10.0
 _GIVES_UP_S = 90.0
@@ -38,6 +39,7 @@ class Ledger:
     def __init__(self, project: Project) -> None:
         self.project = project
         self.sent = Sent()
+        self.acknowledged_spans: set[tuple[bytes, bytes]] = set()
         self.spans = self.tokens = 0
         self.requests = self.acknowledged = self.refused = 0
         self.wrong: list[str] = []
@@ -60,9 +62,10 @@ class Ledger:
             self.statuses[status] += 1
             self.latencies.append((time.monotonic(), status, seconds))
 
-    def done(self, refused: int) -> None:
-        """Note that a request was acknowledged, but for so many of its spans."""
+    def done(self, specs: Sequence[SpanSpec], refused: int) -> None:
+        """Note that a request was acknowledged, but for so many spans that were refused."""
         with self._lock:
+            self.acknowledged_spans |= {(spec.trace_id, spec.span_id) for spec in specs}
             self.acknowledged += 1
             self.refused += refused
 
@@ -85,17 +88,19 @@ class Load:
         """Send traces, some at a time, until told to stop; then end those that were begun."""
         rng = random.Random(f"{self.seed}/{number}")
         open_traces: list[Iterator[list[SpanSpec]]] = []
+        begun = 0
         with httpx.Client(timeout=_ATTEMPT_S) as client:
             while not self.stopping.is_set() or open_traces:
                 if not self.stopping.is_set() and len(open_traces) < 4:
                     open_traces.append(_trace(rng))
+                    begun += 1
                 chosen = rng.choice(open_traces)
                 specs = next(chosen, None)
                 if specs is None:
                     open_traces.remove(chosen)
                     continue
                 self._deliver(client, specs, rng)
-                time.sleep(_PAUSE_S)
+                time.sleep(_PAUSE_S if begun < _MANY else 10 * _PAUSE_S)
 
     def _deliver(self, client: httpx.Client, specs: list[SpanSpec], rng: random.Random) -> None:
         bad = rng.random() < 0.1
@@ -103,7 +108,7 @@ class Load:
         self.ledger.sending(specs)
         for _ in range(2 if rng.random() < 0.1 else 1):
             refused = _send(client, self.deployment, self.ledger, body, rng.randrange(2))
-        self.ledger.done(refused)
+        self.ledger.done(specs, refused)
         if refused != bad:
             self.ledger.complain(f"{refused} spans were refused, not {int(bad)}")
 
@@ -133,7 +138,7 @@ def send_all(deployment: Deployment, ledger: Ledger, batches: Sequence[list[Span
     with httpx.Client(timeout=_ATTEMPT_S) as client:
         for specs in batches:
             ledger.sending(specs)
-            ledger.done(_send(client, deployment, ledger, request(*specs), door))
+            ledger.done(specs, _send(client, deployment, ledger, request(*specs), door))
 
 
 def _send(client: httpx.Client, deployment: Deployment, ledger: Ledger, body: bytes, door: int = 0) -> int:

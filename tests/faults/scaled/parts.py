@@ -33,7 +33,6 @@ class Part:
         folder: where they are.
         command: what is behind ``agenttrace``.
         variables: its environment.
-        before: a command that runs it, such as ``unshare``.
     """
 
     def __init__(
@@ -42,22 +41,20 @@ class Part:
         folder: Path,
         command: Sequence[str],
         variables: Mapping[str, str],
-        before: Sequence[str] = (),
     ) -> None:
         self.name = name
         self.data = folder / name
-        self.before = before
         self._command = command
         self._environment = {**variables, "AGENTTRACE_DATA": str(self.data)}
         self._process: subprocess.Popen[bytes] | None = None
         self._log = folder / f"{name}.log"
         self._told = 0
-        self._fail_at: FailAt | None = None
+        self._is_special = False
 
     @property
-    def is_failing(self) -> bool:
-        """Whether it was started to fail at a step."""
-        return self.runs and self._fail_at is not None
+    def is_special(self) -> bool:
+        """Whether it was started to fail at a step, or otherwise than it should be."""
+        return self.runs and self._is_special
 
     @property
     def pid(self) -> int:
@@ -68,17 +65,20 @@ class Part:
     def runs(self) -> bool:
         return self._process is not None and self._process.poll() is None
 
-    def launch(self, fail_at: FailAt | None = None, **variables: str) -> None:
-        """Start it if it does not run, with ``variables`` besides, and do not wait until it serves."""
+    def launch(self, fail_at: FailAt | None = None, within: Sequence[str] = (), **variables: str) -> None:
+        """Start it if it does not run, and do not wait until it serves.
+
+        ``within`` is a command that runs it, such as ``unshare``; ``variables`` are set besides its own.
+        """
         if self.runs:
             return
-        self._told, self._fail_at = len(self.log()), fail_at
+        self._told, self._is_special = len(self.log()), bool(fail_at or within or variables)
         program = ["-m", "agenttrace_server"]
         if fail_at is not None:
             program = ["-m", "tests.faults.scaled.failing", fail_at.step, str(fail_at.on_visit), fail_at.signal.name]
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(
-                [*self.before, sys.executable, *program, *self._command],
+                [*within, sys.executable, *program, *self._command],
                 env={**self._environment, **variables},
                 stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
             )  # fmt: skip

@@ -15,7 +15,7 @@ from tests.faults.scaled.load import loaded
 from tests.faults.scaled.parts import FailAt
 from tests.faults.test_pipeline import COMPACTOR_STEPS, WRITER_STEPS
 
-pytestmark = [pytest.mark.timeout(short_or_long(180, 600)), pytest.mark.parametrize("seed", SEEDS)]
+pytestmark = [pytest.mark.timeout(short_or_long(300, 600)), pytest.mark.parametrize("seed", SEEDS)]
 
 
 def test_doors(deployment: Deployment, seed: int) -> None:
@@ -75,12 +75,12 @@ def test_query(deployment: Deployment, seed: int) -> None:
 def test_the_compactor_at_a_step(deployment: Deployment, step: str, seed: int) -> None:
     """Lost: what was in files that were being merged; or there twice, in the old ones and the new."""
     with loaded(deployment, seed) as ledger, watched(deployment, ledger):
-        time.sleep(3)
+        time.sleep(short_or_long(4, 20))
     check_now(deployment, ledger)
     with watched(deployment, ledger):
         # At once deleted is what a merge replaced, so that there is something to be deleted.
         grace = "100ms" if step == "deleted" else "20s"
-        deployment.compact.launch(FailAt(step, on_visit=seed), AGENTTRACE_COMPACT__GRACE=grace)
+        deployment.compact.launch(FailAt(step), AGENTTRACE_COMPACT__GRACE=grace)
         assert deployment.compact.wait_dead() == -signal.SIGKILL
         check_now(deployment, ledger)
         compact(deployment)

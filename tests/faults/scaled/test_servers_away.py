@@ -18,7 +18,7 @@ from tests.faults.scaled.load import Ledger, loaded
 from tests.servers.postgres import PostgresPlace
 from tests.servers.process import ServerProcess
 
-pytestmark = [pytest.mark.timeout(short_or_long(180, 900)), pytest.mark.parametrize("seed", SEEDS)]
+pytestmark = [pytest.mark.timeout(short_or_long(300, 900)), pytest.mark.parametrize("seed", SEEDS)]
 
 _SETTLES_S = 2.0
 """Until a server that was stopped has been missed."""
@@ -34,13 +34,13 @@ def unattended(deployment: Deployment) -> Iterator[None]:
 
 
 @contextmanager
-def away(server: ServerProcess, *, killed: bool = False) -> Iterator[None]:
-    """Stop a server for the length of the block."""
-    server.kill() if killed else server.stop()
+def away(server: ServerProcess, how: str = "stopped") -> Iterator[None]:
+    """Have a server ``stopped``, ``killed`` or ``hanging`` for the length of the block."""
+    {"stopped": server.stop, "killed": server.kill, "hanging": server.pause}[how]()
     try:
         yield
     finally:
-        server.start()
+        server.restore()
 
 
 def attempts(ledger: Ledger, since: float, until: float) -> list[tuple[int, float]]:
@@ -48,14 +48,14 @@ def attempts(ledger: Ledger, since: float, until: float) -> list[tuple[int, floa
     return [(s, took) for ended, s, took in ledger.latencies if since < ended - took and ended < until]
 
 
-@pytest.mark.parametrize("killed", [False, True], ids=["stopped", "killed"])
-def test_kafka(deployment: Deployment, killed: bool, seed: int) -> None:
+@pytest.mark.parametrize("how", ["stopped", "killed", "hanging"])
+def test_kafka(deployment: Deployment, how: str, seed: int) -> None:
     """Lost: senders that wait for a broker that is not there, until they or the door run out of memory."""
     with loaded(deployment, seed) as ledger, watched(deployment, ledger), unattended(deployment):
         time.sleep(1)
         before = deployment.ingests[0].resident_bytes()
         began = time.monotonic()
-        with away(deployment.servers.kafka, killed=killed):
+        with away(deployment.servers.kafka, how):
             time.sleep(_SETTLES_S)
             grown = _flooded(deployment, ledger, short_or_long(4, 60)) - before
             ended = time.monotonic()
@@ -88,12 +88,13 @@ def _flooded(deployment: Deployment, ledger: Ledger, seconds: float) -> int:
     return most
 
 
-def test_postgres_is_started_again(deployment: Deployment, seed: int) -> None:
+@pytest.mark.parametrize("how", short_or_long(["stopped"], ["stopped", "killed", "hanging"]))
+def test_postgres(deployment: Deployment, how: str, seed: int) -> None:
     """Lost: acknowledgements while only the catalog is away; or what writers held meanwhile."""
     with loaded(deployment, seed) as ledger, watched(deployment, ledger), unattended(deployment):
         time.sleep(1)
         began = time.monotonic()
-        with away(deployment.servers.postgres):
+        with away(deployment.servers.postgres, how):
             time.sleep(short_or_long(3, 60))
             ended = time.monotonic()
         time.sleep(1)
@@ -115,12 +116,13 @@ def test_postgres_is_locked(deployment: Deployment, seed: int) -> None:
     check(deployment, ledger)
 
 
-def test_redis(deployment: Deployment, seed: int) -> None:
+@pytest.mark.parametrize("how", short_or_long(["stopped", "hanging"], ["stopped", "killed", "hanging"]))
+def test_redis(deployment: Deployment, how: str, seed: int) -> None:
     """Lost: ingestion, where only what is shared of limits and events is away."""
     with loaded(deployment, seed) as ledger, watched(deployment, ledger), unattended(deployment):
         time.sleep(1)
         began = time.monotonic()
-        with away(deployment.servers.redis):
+        with away(deployment.servers.redis, how):
             time.sleep(short_or_long(3, 60))
             ended = time.monotonic()
         time.sleep(1)

@@ -12,15 +12,16 @@ from tests.faults.scaled.form import SEEDS, short_or_long
 from tests.faults.scaled.load import loaded
 from tests.faults.scaled.test_servers_away import attempts, away, unattended
 
-pytestmark = [pytest.mark.timeout(short_or_long(180, 900)), pytest.mark.parametrize("seed", SEEDS)]
+pytestmark = [pytest.mark.timeout(short_or_long(300, 900)), pytest.mark.parametrize("seed", SEEDS)]
 
 
-def test_it_is_stopped(deployment: Deployment, seed: int) -> None:
+@pytest.mark.parametrize("how", short_or_long(["stopped"], ["stopped", "killed", "hanging"]))
+def test_it_is_away(deployment: Deployment, how: str, seed: int) -> None:
     """Lost: acknowledgements, which need no storage; or what writers could not store."""
     with loaded(deployment, seed) as ledger, watched(deployment, ledger), unattended(deployment):
         time.sleep(1)
         began = time.monotonic()
-        with away(deployment.servers.minio):
+        with away(deployment.servers.minio, how):
             time.sleep(short_or_long(4, 60))
             ended = time.monotonic()
         time.sleep(1)

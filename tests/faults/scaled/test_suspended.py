@@ -14,7 +14,7 @@ from tests.faults.scaled.load import loaded
 from tests.faults.scaled.parts import FailAt
 from tests.faults.test_pipeline import WRITER_STEPS
 
-pytestmark = [pytest.mark.timeout(short_or_long(180, 600)), pytest.mark.parametrize("seed", SEEDS)]
+pytestmark = [pytest.mark.timeout(short_or_long(300, 600)), pytest.mark.parametrize("seed", SEEDS)]
 
 
 @pytest.mark.parametrize("step", short_or_long(["", "stored", "committing"], ["", *WRITER_STEPS]))
