@@ -271,7 +271,8 @@ def usable(ids: pa.BinaryArray, size: int) -> Bools:
     if not right_length.all():
         ids = pa.array([i.as_py() if ok else bytes(size) for i, ok in zip(ids, right_length, strict=True)], pa.binary())
     words = fixed_width(ids, size).view(np.uint64).reshape(len(ids), size // 8)
-    return np.bitwise_or.reduce(words, axis=1) != 0
+    found: Bools = np.bitwise_or.reduce(words, axis=1) != 0
+    return found
 
 
 def _values_of(values: pa.BinaryArray) -> np.ndarray[Any, np.dtype[np.uint8]]:
