@@ -7,8 +7,8 @@ characters, or blanks around them) is left to others.
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
+from itertools import repeat
 from typing import Any, Final
 
 import numpy as np
@@ -19,7 +19,8 @@ from agenttrace_core.schema.arrays import Bools, Int64s
 from agenttrace_core.schema.keys import numbers_of
 
 CHARACTERS: Final = 200
-_BLANK, _QUOTE, _BACKSLASH = 0x20, 0x22, 0x5C
+_BLANK, _QUOTE, _BACKSLASH, _LAST_ASCII = 0x20, 0x22, 0x5C, 0x7F
+_MOST_BLANKS: Final = 4
 
 Bytes = np.ndarray[Any, np.dtype[np.uint8]]
 
@@ -64,12 +65,10 @@ def quick_texts(texts: pa.BinaryArray, style: Style, *, of_user: bool) -> tuple[
 
 def _after_last_user(data: Bytes, offsets: Int64s, user: bytes) -> Int64s:
     """Return where, in each row, the last role that is the user's ends; -1 where none is."""
-    found = [match.start() for match in re.finditer(re.escape(user), pa.py_buffer(data))]
-    positions = np.array(found, np.int64)
-    ends = np.full(len(offsets) - 1, -1, np.int64)
-    positions = positions[positions >= offsets[0]]
-    ends[np.searchsorted(offsets, positions, side="right") - 1] = positions + len(user)  # the last of a row stays
-    return ends
+    bounds = offsets.tolist()
+    found = map(data.tobytes().rfind, repeat(user), bounds[:-1], bounds[1:])
+    positions = np.fromiter(found, np.int64, len(offsets) - 1)
+    return np.where(positions < 0, -1, positions + len(user))
 
 
 def _after_assistant(texts: pa.BinaryArray, offsets: Int64s, assistant: bytes) -> Int64s:
@@ -93,7 +92,8 @@ def _after_head(data: Bytes, at: Int64s, heads: tuple[bytes, ...]) -> tuple[Int6
 
 def _cut(data: Bytes, rows: Int64s, begin: Int64s, known: Bools, row_end: Int64s) -> tuple[Int64s, pa.StringArray]:
     """Cut the beginnings of texts out, none beyond its own row; leave out what is not plain."""
-    known &= begin + CHARACTERS <= len(data)
+    begin = _after_blanks(data, begin)
+    known &= begin + CHARACTERS < len(data)
     rows, begin = rows[known], begin[known]
     if len(rows) == 0:
         return rows, pa.array([], pa.string())
@@ -103,11 +103,45 @@ def _cut(data: Bytes, rows: Int64s, begin: Int64s, known: Bools, row_end: Int64s
     stop = pieces[np.arange(len(rows)), first]
     length = np.where((stop == _QUOTE) | (stop == _BACKSLASH), first, CHARACTERS)
     length = np.minimum(length, row_end[rows] - begin)
-    within = np.arange(CHARACTERS) < length[:, None]
-    plain = (length > 0) & (stop != _BACKSLASH) & ~(within & (pieces > 0x7F)).any(axis=1)
-    plain &= (pieces[:, 0] > _BLANK) & (pieces[np.arange(len(rows)), length - 1] > _BLANK)
-    within &= plain[:, None]
-    offsets = np.zeros(int(plain.sum()) + 1, np.int32)
-    np.cumsum(length[plain], out=offsets[1:])
-    buffers = [None, pa.py_buffer(offsets), pa.py_buffer(pieces[within])]
-    return rows[plain], pa.Array.from_buffers(pa.string(), len(offsets) - 1, buffers)
+    length = _before_blanks(data, begin, length)
+    within = np.arange(CHARACTERS, dtype=np.uint8) < length.astype(np.uint8)[:, None]
+    plain = (length > 0) & (stop != _BACKSLASH) & ~(within & (pieces > _LAST_ASCII)).any(axis=1)
+    plain &= (pieces[:, 0] > _BLANK) & _ends_well(data, begin, length, row_end[rows])
+    rows, begin, length = rows[plain], begin[plain], length[plain]
+    # Every other item of these is a text; those between are what lies between the texts.
+    bounds = np.column_stack([begin, begin + length]).astype(np.int32).reshape(-1)
+    all_items = pa.Array.from_buffers(
+        pa.string(), max(len(bounds) - 1, 0), [None, pa.py_buffer(bounds), pa.py_buffer(data)]
+    )
+    return rows, all_items.take(pa.array(np.arange(0, len(bounds), 2)))
+
+
+def _after_blanks(data: Bytes, begin: Int64s) -> Int64s:
+    """Step over the few blanks that a text may begin with."""
+    for _ in range(_MOST_BLANKS):
+        is_blank = data[np.minimum(begin, len(data) - 1)] == _BLANK
+        if not is_blank.any():
+            break
+        begin = begin + is_blank
+    return begin
+
+
+def _before_blanks(data: Bytes, begin: Int64s, length: Int64s) -> Int64s:
+    """Leave out the few blanks that a text may end with; of one that is cut, more may follow."""
+    is_whole = length < CHARACTERS
+    for _ in range(_MOST_BLANKS):
+        is_blank = is_whole & (length > 0) & (data[begin + length - 1] == _BLANK)
+        if not is_blank.any():
+            break
+        length = length - is_blank
+    return length
+
+
+def _ends_well(data: Bytes, begin: Int64s, length: Int64s, row_end: Int64s) -> Bools:
+    """Say which texts end with no blank, or go on behind it: then it is one of their first characters as any other."""
+    end = begin + length
+    following = data[end]
+    goes_on = (length == CHARACTERS) & (end < row_end) & (following > _BLANK) & (following <= _LAST_ASCII)
+    goes_on &= (following != _QUOTE) & (following != _BACKSLASH)
+    well: Bools = goes_on | (data[end - 1] > _BLANK)
+    return well
