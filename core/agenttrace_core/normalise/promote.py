@@ -108,7 +108,9 @@ class _Promotion:
             filled += len(piece)
             if filled == rows:
                 break
-        if pieces:
+        if filled == rows and len(pieces) == 1:
+            whole = pieces[0]  # of every row, and rows ascend
+        elif pieces:
             whole = pa.concat_arrays(pieces).take(pa.array(place, mask=place < 0))
         else:
             whole = pa.nulls(rows, _TYPES[rule.type])

@@ -42,20 +42,21 @@ class Names:
         sets = zip(
             *([known[i] for i in own[first].tolist()] for known, own in zip(texts, codes, strict=True)), strict=True
         )
-        ids: Int64s = np.array([self._id(naming) for naming in sets], np.int64)[inverse]
-        return ids
+        namings = list(sets)
+        known_ids = list(map(self._ids.get, namings))
+        ids = [self._add(naming) if known is None else known for naming, known in zip(namings, known_ids, strict=True)]
+        numbers: Int64s = np.array(ids, np.int64)[inverse]
+        return numbers
 
     def split(self, ids: Int64s) -> list[tuple[pa.Array, Int64s]]:
         """Return, for agent, session and user, the texts that sets name, and each set's place among them (-1: none)."""
         distinct, inverse = np.unique(ids, return_inverse=True)
         sets = [self._sets[i] for i in distinct.tolist()]
         found: list[tuple[pa.Array, Int64s]] = []
-        for position in range(len(OWN)):
-            known: dict[str, int] = {}
-            codes = [
-                -1 if (text := naming[position]) is None else known.setdefault(text, len(known)) for naming in sets
-            ]
-            found.append((pa.array(list(known), pa.string()), np.array(codes, np.int64)[inverse]))
+        for named in zip(*sets, strict=True) if sets else [()] * len(OWN):
+            encoded = pa.array(named, pa.string()).dictionary_encode()
+            codes = encoded.indices.fill_null(-1).to_numpy().astype(np.int64)
+            found.append((encoded.dictionary, codes[inverse]))
         return found
 
     def keep(self, used: Int64s) -> Int64s:
@@ -66,9 +67,6 @@ class Names:
         self._ids = {naming: i for i, naming in enumerate(self._sets)}
         return moved
 
-    def _id(self, naming: Naming) -> int:
-        known = self._ids.get(naming)
-        if known is None:
-            known = self._ids[naming] = len(self._sets)
-            self._sets.append(naming)
-        return known
+    def _add(self, naming: Naming) -> int:
+        self._sets.append(naming)
+        return self._ids.setdefault(naming, len(self._sets) - 1)
