@@ -55,7 +55,7 @@ from agenttrace_core.query.scores import EffectiveScores, selected, settled
 from agenttrace_core.schema.arrays import Int64s
 from agenttrace_core.schema.keys import trace_id_of, trace_words
 from agenttrace_core.schema.log_files import SCORED_COLUMNS, scores_of
-from agenttrace_core.schema.tables import LIGHT, LOCATION, LOGS, PAYLOAD
+from agenttrace_core.schema.tables import LIGHT, LIGHT_ROWS, LOCATION, LOGS, PAYLOAD
 
 _SAID = {"true": True, "false": False}
 
@@ -247,7 +247,7 @@ class DuckDBIndex(SpanIndex, Arrivals, SqlIndex, SpanQueries, TraceOwners, LogQu
         dropped = {source: rows for source in paths if (rows := self._sources.dropped(view, source)) is not None}
         live = [_located(c.rows.select(LIGHT.names), c.id, self._kept(view, c.id, _rows_of_project(c.rows, project)))
                 for c in view.live.chunks]  # fmt: skip
-        live_rows = pa.concat_tables([_schema(LIGHT.names).empty_table(), *live])
+        live_rows = pa.concat_tables([pa.schema([*LIGHT_ROWS, *LOCATION]).empty_table(), *live])
         changes = (await self._sources.of_project(view, project)).changes
         amended = pa.concat_tables([AMENDED.empty_table(), *(await self._sources.amended(view, project)).values()])
         names = await self._sources.names(view, project) if named else None
@@ -374,6 +374,7 @@ class DuckDBIndex(SpanIndex, Arrivals, SqlIndex, SpanQueries, TraceOwners, LogQu
                 .take(pa.array(rows))
                 .append_column(LOCATION[0], _repeated(part.source, len(rows)))
                 .append_column(LOCATION[1], part.table["row"].take(pa.array(rows)))
+                .cast(_schema(columns))
             )
         assert part.file is not None, "a part without a table is a file's"
         numbered = rows + part.first_row
@@ -444,7 +445,7 @@ class DuckDBIndex(SpanIndex, Arrivals, SqlIndex, SpanQueries, TraceOwners, LogQu
         whole = self._sources.chunk(view, source).rows
         mask = pc.is_in(whole["trace_id"], value_set=pa.array(trace_ids, pa.string()))
         rows = np.flatnonzero(np.asarray(pc.and_(mask, _is(whole["project"], project))))
-        return _located(whole.select(names), source, self._kept(view, source, rows))
+        return _located(whole.select(names), source, self._kept(view, source, rows)).cast(_schema(names))
 
     async def _of_file(
         self, view: View, source: str, project: str, found: Iterable[tuple[TraceRun, int, str]], names: list[str]
@@ -497,7 +498,7 @@ def _schema(names: Sequence[str]) -> pa.Schema:
 def _located(table: pa.Table, source: str, rows: Int64s) -> pa.Table:
     taken = table if len(rows) == len(table) else table.take(pa.array(rows))
     located = [*taken.columns, _repeated(source, len(rows)), pa.array(rows)]
-    return pa.table(located, schema=_schema(table.column_names))
+    return pa.table(located, schema=pa.schema([*table.schema, *LOCATION]))
 
 
 def _rows_of_project(rows: pa.Table, project: str) -> Int64s:

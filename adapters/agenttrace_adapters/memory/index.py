@@ -260,7 +260,7 @@ def _rows_by_source(view: View) -> dict[str, set[int]]:
 
 def _located(whole: pa.Table, source: str, rows: Int64s, dropped: dict[str, set[int]]) -> pa.Table:
     kept = rows[~np.isin(rows, list(dropped.get(source, ())))]
-    light = whole.select(LIGHT.names).take(pa.array(kept, pa.int64()))
+    light = whole.select(LIGHT.names).take(pa.array(kept, pa.int64())).cast(LIGHT)
     light = light.append_column(LOCATION[0], pa.array([source] * len(kept), pa.string()))
     return light.append_column(LOCATION[1], pa.array(kept, pa.int64()))
 

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from agenttrace_core.normalise.attributes import Attributes, Batch
-from agenttrace_core.schema.arrays import Bools, Int64s
+from agenttrace_core.schema.arrays import Bools, Int32s, Int64s
 from agenttrace_core.schema.keys import offsets_of
 from agenttrace_core.wire.quality import Flags, as_text
 
@@ -23,12 +23,12 @@ _RESOURCE = pa.scalar(b"resource.", pa.binary())
 
 @dataclass(frozen=True, slots=True)
 class _Texts:
-    """Keys of one level that are short, as bytes, and ``values[at[i]]`` for each, where that is short as well.
+    """Attributes of one level whose keys are short: the key of each by number, and ``values[at[i]]``, if short as well.
 
     ``at`` is negative where the payload alone has the value. ``row`` is whose each is, ``of_more`` who has more.
     """
 
-    keys: pa.BinaryArray
+    key: Int32s
     values: pa.BinaryArray
     at: Int64s
     row: Int64s
@@ -49,10 +49,38 @@ class _Texts:
             pieces.append(other.take(pa.array(where)).cast(pa.string()).cast(pa.binary()))
             at[where] = size + np.arange(len(where))
             size += len(where)
-        has_key = np.diff(offsets_of(attributes.keys)) <= MOST_BYTES
-        keys = attributes.keys if has_key.all() else attributes.keys.filter(pa.array(has_key))
+        has_key = _are_short(attributes.keys)[attributes.key]
         more = attributes.row[(at < 0) | ~has_key]
-        return cls(keys, pa.concat_arrays(pieces), at[has_key], attributes.row[has_key], more)
+        key, row = attributes.key, attributes.row
+        if not has_key.all():
+            key, at, row = key[has_key], at[has_key], row[has_key]
+        return cls(key, pa.concat_arrays(pieces), at, row, more)
+
+
+@dataclass(frozen=True, slots=True)
+class _Keys:
+    """Keys of spans, and after them those of resources with their prefix: as which of ``texts`` each is stored.
+
+    ``bad`` says what is wrong with each. Of long ones both say nothing.
+    """
+
+    texts: pa.StringArray
+    place: Int32s
+    bad: Flags
+
+    @classmethod
+    def of(cls, own: pa.BinaryArray, shared: pa.BinaryArray) -> _Keys:
+        prefixed = pc.binary_join_element_wise(_RESOURCE, shared, pa.scalar(b"", pa.binary()))
+        is_short = np.concatenate([_are_short(own), _are_short(shared)])
+        bad, place = np.zeros(len(is_short), np.uint16), np.zeros(len(is_short), np.int32)
+        strange = np.zeros(int(is_short.sum()), np.uint16)
+        encoded = as_text(pa.concat_arrays([own, prefixed]).filter(pa.array(is_short)), strange).dictionary_encode()
+        bad[is_short], place[is_short] = strange, encoded.indices.to_numpy()
+        return cls(encoded.dictionary, place, bad)
+
+    def at(self, key: Int32s) -> pa.DictionaryArray:
+        """Return the keys of these numbers."""
+        return pa.DictionaryArray.from_arrays(self.place[key], self.texts)
 
 
 def attributes_map(batch: Batch) -> tuple[pa.Array, pa.Array]:
@@ -67,22 +95,26 @@ def attributes_map(batch: Batch) -> tuple[pa.Array, pa.Array]:
     theirs = per_resource[batch.resource_of_span]
     ends = np.cumsum(mine + theirs)
     is_mine = np.zeros(ends[-1] if rows else 0, np.bool_)
-    is_mine[np.arange(len(own.keys)) + np.repeat(np.cumsum(theirs) - theirs, mine)] = True
+    is_mine[np.arange(len(own.key)) + np.repeat(np.cumsum(theirs) - theirs, mine)] = True
     first = (np.cumsum(per_resource) - per_resource)[batch.resource_of_span]
     nth = np.arange(theirs.sum()) + np.repeat(first - (np.cumsum(theirs) - theirs), theirs)
-    keys, values = np.empty(len(is_mine), np.int64), np.empty(len(is_mine), np.int64)
-    keys[is_mine], values[is_mine] = np.arange(len(own.keys)), own.at
-    keys[~is_mine] = len(own.keys) + nth
+    keys = _Keys.of(batch.spans.keys, batch.resources.keys)
+    key, values = np.empty(len(is_mine), np.int32), np.empty(len(is_mine), np.int64)
+    key[is_mine], values[is_mine] = own.key, own.at
+    key[~is_mine] = len(batch.spans.keys) + shared.key[nth]
     theirs_at = shared.at[nth]
     values[~is_mine] = np.where(theirs_at < 0, -1, len(own.values) + theirs_at)
-    prefixed = pc.binary_join_element_wise(_RESOURCE, shared.keys, pa.scalar(b"", pa.binary()))
-    bad = np.zeros(len(is_mine), np.uint16)
-    key_texts = as_text(pa.concat_arrays([own.keys, prefixed]).take(pa.array(keys)), bad)
+    bad = keys.bad[key]
     texts = as_text(pa.concat_arrays([own.values, shared.values]).take(pa.array(values, mask=values < 0)), bad)
     _mark(batch.quality, bad, mine + theirs)
     offsets = pa.array(np.append(0, ends).astype(np.int32))
     more = _more(batch, own, shared)
-    return pa.MapArray.from_arrays(offsets, key_texts, texts), pa.array(more)
+    return pa.MapArray.from_arrays(offsets, keys.at(key), texts), pa.array(more)
+
+
+def _are_short(keys: pa.BinaryArray) -> Bools:
+    short: Bools = np.diff(offsets_of(keys)) <= MOST_BYTES
+    return short
 
 
 def _more(batch: Batch, own: _Texts, shared: _Texts) -> Bools:

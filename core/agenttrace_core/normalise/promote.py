@@ -272,10 +272,9 @@ class _Promotion:
         spans = self.batch.spans
         wanted = np.zeros(len(self.batch), np.bool_)
         wanted[rows] = True
-        is_mine = wanted[spans.row] & np.asarray(pc.starts_with(spans.keys, f"{name}."))
+        is_mine = wanted[spans.row] & spans.begin_with(f"{name}.")
         where = np.flatnonzero(is_mine)
-        keys = [key.decode("utf-8", "replace") for key in spans.keys.take(pa.array(where)).to_pylist()]
-        pairs = list(zip(keys, values.loose(spans.values, pa.array(where)), strict=True))
+        pairs = list(zip(spans.names_at(where), values.loose(spans.values, pa.array(where)), strict=True))
         ends = np.searchsorted(spans.row[where], rows, side="right")
         starts = np.searchsorted(spans.row[where], rows, side="left")
         said = (last_said(pairs[i:j], name, by_user=kind == "input") for i, j in zip(starts, ends, strict=True))

@@ -8,6 +8,7 @@ import numpy as np
 import pyarrow as pa
 
 Bools = np.ndarray[Any, np.dtype[np.bool_]]
+Int32s = np.ndarray[Any, np.dtype[np.int32]]
 Int64s = np.ndarray[Any, np.dtype[np.int64]]
 UInt64s = np.ndarray[Any, np.dtype[np.uint64]]
 

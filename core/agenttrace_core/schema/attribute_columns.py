@@ -100,7 +100,7 @@ def attribute_column(attributes: pa.Array, key: str) -> pa.Array:
     offsets = np.asarray(attributes.offsets).astype(np.int64)
     first, count = int(offsets[0]), int(offsets[-1] - offsets[0])
     keys, items = attributes.keys.slice(first, count), attributes.items.slice(first, count)
-    place = np.flatnonzero(np.asarray(pc.equal(keys, pa.scalar(key, pa.string()))))
+    place = np.flatnonzero(np.asarray(pc.equal(keys.dictionary, pa.scalar(key, pa.string())))[keys.indices.to_numpy()])
     row = np.searchsorted(offsets - first, place, side="right") - 1
     return _values(items, len(attributes), row, place)
 

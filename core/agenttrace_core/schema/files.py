@@ -20,8 +20,9 @@ from agenttrace_core.model.segment import Segment
 from agenttrace_core.schema.arrays import Int64s, numbers, whole
 from agenttrace_core.schema.attribute_columns import AttributeColumnsWriter
 from agenttrace_core.schema.rollup import RollupBuilder
-from agenttrace_core.schema.tables import LIGHT, PAYLOAD, TRACES
+from agenttrace_core.schema.tables import LIGHT, LIGHT_ROWS, PAYLOAD, TRACES
 from agenttrace_core.schema.traces import RowKeys, sums_of_ordered
+from agenttrace_core.schema.views import binary_views, taken_views
 
 LASTING_LEVEL = 3
 """zstd level of payload that is kept."""
@@ -49,6 +50,10 @@ _ENCODINGS = {
     "input_tokens": "PLAIN", "output_tokens": "PLAIN", "cost_usd": "PLAIN", "given_cost_usd": "PLAIN",
     "input_preview": "PLAIN", "output_preview": "PLAIN", "context_ref": "PLAIN",
 }  # fmt: skip
+
+
+_PAYLOAD_VIEWS = pa.schema([PAYLOAD.field("span").with_type(pa.binary_view()), *list(PAYLOAD)[1:]])
+"""The payload as it is handed to the Parquet writer, which makes the same bytes of it."""
 
 
 class Sink(Protocol):
@@ -133,12 +138,12 @@ class SpansFileWriter:
         self._attributes_sink = open_sink()
         self._attributes = AttributeColumnsWriter(self._attributes_sink.stream, attribute_keys)
         self._light = pq.ParquetWriter(
-            self._light_sink.stream, LIGHT, compression="zstd", compression_level=_LIGHT_LEVEL,
+            self._light_sink.stream, LIGHT_ROWS, compression="zstd", compression_level=_LIGHT_LEVEL,
             use_dictionary=_SHARED_VALUES, column_encoding=_ENCODINGS, store_schema=False,
             store_decimal_as_integer=True,
         )  # fmt: skip
         self._payload = pq.ParquetWriter(
-            self._payload_sink.stream, PAYLOAD, compression="zstd", compression_level=compression_level,
+            self._payload_sink.stream, _PAYLOAD_VIEWS, compression="zstd", compression_level=compression_level,
             use_dictionary=[name for name in PAYLOAD.names if name != "span"], store_schema=False,
             write_statistics=False,
         )  # fmt: skip
@@ -168,7 +173,7 @@ class SpansFileWriter:
             self._rollup.add(light, keys, trace)
         self._attributes.write(whole(light["attributes"]))
         sizes = _lengths(rows["span"])[order]
-        self._write_payload(rows.select(PAYLOAD.names).unify_dictionaries().combine_chunks(), order, sizes)
+        self._write_payload(rows.select(PAYLOAD.names), order, sizes)
         self._add_segments(sizes, keys, sums)
         self._orders.append(order + self._rows)
         first_row = pa.array(sums["first_row"].to_numpy() + np.uint32(self._rows))
@@ -193,11 +198,15 @@ class SpansFileWriter:
         return SpansFile(objects, tuple(joined(self._segments)), np.concatenate(self._orders))
 
     def _write_payload(self, payload: pa.Table, order: Int64s, sizes: Int64s) -> None:
-        """Write the payload a few row groups at a time, so that its sorted copy is never there whole."""
+        """Write the payload, a few row groups at a time. Spans are sorted as views, so that none is copied."""
+        spans = binary_views(payload["span"])
+        shared = payload.drop_columns(["span"]).unify_dictionaries().combine_chunks()
         groups = list(payload_groups(sizes))
         for batch in (groups[i : i + _GROUPS_AT_ONCE] for i in range(0, len(groups), _GROUPS_AT_ONCE)):
             first, stop = batch[0][0], batch[-1][1]
-            ordered = _plain_payload(payload.take(pa.array(order[first:stop])))
+            taken = shared.take(pa.array(order[first:stop]))
+            columns = [taken_views(spans, order[first:stop]), *(taken[n].cast(pa.binary()) for n in taken.column_names)]
+            ordered = pa.table(columns, schema=_PAYLOAD_VIEWS)
             if all(end - start == PAYLOAD_GROUP_ROWS for start, end in batch[:-1]):
                 # One call: each call from a thread may have to wait for the interpreter's lock.
                 self._payload.write_table(ordered, row_group_size=PAYLOAD_GROUP_ROWS)
@@ -250,11 +259,6 @@ def read_ipc_stream(data: bytes) -> pa.Table:
     """The inverse of ``ipc_stream``."""
     with pa.ipc.open_stream(data) as reader:
         return reader.read_all()
-
-
-def _plain_payload(rows: pa.Table) -> pa.Table:
-    """The payload columns as the file has them: what is a dictionary in memory becomes plain binary."""
-    return pa.table([rows[field.name].cast(field.type) for field in PAYLOAD], schema=PAYLOAD)
 
 
 def payload_groups(sizes: Int64s) -> Iterator[tuple[int, int]]:

@@ -84,10 +84,16 @@ PAYLOAD = pa.schema(
     ]
 )
 
-_SHARED = pa.dictionary(pa.int32(), pa.binary())
+_IN_MEMORY = {
+    **{name: pa.dictionary(pa.int32(), pa.binary()) for name in PAYLOAD.names if name != "span"},
+    "attributes": pa.map_(pa.dictionary(pa.int32(), pa.string()), pa.string()),
+}
 
-ROWS = pa.schema([*LIGHT, *(f.with_type(_SHARED) if f.name != "span" else f for f in PAYLOAD)])
-"""In memory, what many spans share (their resource and scope) is there once, as a dictionary."""
+ROWS = pa.schema([f.with_type(_IN_MEMORY.get(f.name, f.type)) for f in (*LIGHT, *PAYLOAD)])
+"""In memory, what many spans share (resources, scopes, the keys of attributes) is there once, as a dictionary."""
+
+LIGHT_ROWS = pa.schema([ROWS.field(name) for name in LIGHT.names])
+"""The columns of ``LIGHT`` as ``ROWS`` has them. A file has the same bytes of either."""
 
 TRACES = pa.schema(
     [

@@ -13,7 +13,7 @@ import pyarrow as pa
 from agenttrace_core.model.segment import OffsetRange, Superseded
 from agenttrace_core.ports.live import LiveChunk
 from agenttrace_core.schema.arrays import Int64s
-from agenttrace_core.schema.tables import CONTEXTS, FLIPS, LIGHT, LOGS, ROWS
+from agenttrace_core.schema.tables import CONTEXTS, FLIPS, LIGHT, LIGHT_ROWS, LOGS, ROWS
 from agenttrace_core.schema.traces import negated, trace_sums
 from agenttrace_core.services.tail import Batch, Letter
 
@@ -110,7 +110,7 @@ class LiveGroup:
     def seal(self) -> SealedRows:
         """Return the rows that go into the file; what dies from now on is ``late_dead``."""
         self.sealed = True
-        tables, dead = [ROWS.empty_table()], [LIGHT.empty_table()]
+        tables, dead = [ROWS.empty_table()], [LIGHT_ROWS.empty_table()]
         place: dict[str, Int64s] = {}
         base = 0
         for chunk in self.chunks.values():

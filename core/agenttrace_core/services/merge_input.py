@@ -18,6 +18,9 @@ from agenttrace_core.schema.files import read_ipc_stream
 from agenttrace_core.schema.tables import CONTEXTS, FLIPS, LOGS, ROWS, TRACES
 from agenttrace_core.services.sources import open_source
 
+_KEYS = ("attributes.key_value.key",)
+"""Of light rows, what is read as a dictionary."""
+
 
 @dataclass(frozen=True, slots=True)
 class TraceKeys:
@@ -83,7 +86,7 @@ class MergeInput:
         self.keys = keys
         self.attribute_keys = read_attribute_keys(sources["attributes"]) if "attributes" in sources else None
         self.changes = Changes(_ipc(sources, "flips", FLIPS), _ipc(sources, "contexts", CONTEXTS), taken_back)
-        self._parts = [RowStream(sources["light"]), RowStream(sources["payload"])]
+        self._parts = [RowStream(sources["light"], _KEYS), RowStream(sources["payload"])]
         self._superseded, self._expired = superseded, expired
         self._next = 0
 
@@ -111,7 +114,7 @@ class MergeInput:
         """Return the next ``count`` rows, apart."""
         light, payload = (part.take(count) for part in self._parts)
         first, self._next = self._next, self._next + count
-        rows = pa.table([*light.columns, *_shared(payload)], schema=ROWS)
+        rows = pa.table([*_shared(light), *_shared(payload)], schema=ROWS)
         superseded, expired = (_within(gone, first, count) for gone in (self._superseded, self._expired))
         left = _left(rows, np.concatenate([superseded, expired]) + first, first)
         return Taken(left, rows.take(pa.array(superseded)), rows.take(pa.array(expired)))
@@ -168,8 +171,8 @@ def _left(rows: pa.Table, gone: Int64s, first: int) -> pa.Table:
 class RowStream:
     """The rows of a Parquet object, a row group at a time."""
 
-    def __init__(self, source: pa.NativeFile) -> None:
-        self._file = pq.ParquetFile(source)
+    def __init__(self, source: pa.NativeFile, dictionaries: Sequence[str] = ()) -> None:
+        self._file = pq.ParquetFile(source, read_dictionary=list(dictionaries))
         self._group = 0
         self._rest: pa.Table | None = None
 
