@@ -213,7 +213,8 @@ class MemoryIndex(SpanIndex, SpanQueries, TraceOwners, Arrivals, LogQueries):
                 yield amended(_located(whole, str(file.id), rows, dropped), flips, contexts)
         for chunk in view.live.chunks:
             rows = np.flatnonzero(np.asarray(_of(chunk.rows, project)))
-            yield amended(_located(chunk.rows, chunk.id, rows, dropped), flips, contexts)
+            light = chunk.rows.select(LIGHT.names).cast(LIGHT)
+            yield amended(_located(light, chunk.id, rows, dropped), flips, contexts)
 
     async def _changes(self, view: View, project: str, name: str, schema: pa.Schema) -> pa.Table:
         """What files and chunks say of rows written before: ``flips`` or ``contexts``."""
@@ -260,7 +261,7 @@ def _rows_by_source(view: View) -> dict[str, set[int]]:
 
 def _located(whole: pa.Table, source: str, rows: Int64s, dropped: dict[str, set[int]]) -> pa.Table:
     kept = rows[~np.isin(rows, list(dropped.get(source, ())))]
-    light = whole.select(LIGHT.names).take(pa.array(kept, pa.int64())).cast(LIGHT)
+    light = whole.select(LIGHT.names).take(pa.array(kept, pa.int64()))
     light = light.append_column(LOCATION[0], pa.array([source] * len(kept), pa.string()))
     return light.append_column(LOCATION[1], pa.array(kept, pa.int64()))
 

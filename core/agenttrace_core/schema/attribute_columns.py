@@ -154,7 +154,9 @@ class _Found:
         order = np.argsort(codes.astype(np.uint16) if len(names) < 1 << 16 else codes, kind="stable")
         ends = np.cumsum(np.bincount(codes, minlength=len(names)))
         places = np.split(order, ends[:-1]) if names else []
-        return cls(attributes, items, row, dict(zip(names, places, strict=True)))
+        # A dictionary may hold more keys than these maps have.
+        found = {name: place for name, place in zip(names, places, strict=True) if len(place)}
+        return cls(attributes, items, row, found)
 
     def commonest(self, count: int) -> list[str]:
         return sorted(self.places, key=lambda key: -len(self.places[key]))[:count]

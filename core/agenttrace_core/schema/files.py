@@ -22,7 +22,7 @@ from agenttrace_core.schema.attribute_columns import AttributeColumnsWriter
 from agenttrace_core.schema.rollup import RollupBuilder
 from agenttrace_core.schema.tables import LIGHT, LIGHT_ROWS, PAYLOAD, TRACES
 from agenttrace_core.schema.traces import RowKeys, sums_of_ordered
-from agenttrace_core.schema.views import binary_views, taken_views
+from agenttrace_core.schema.views import Views
 
 LASTING_LEVEL = 3
 """zstd level of payload that is kept."""
@@ -199,13 +199,13 @@ class SpansFileWriter:
 
     def _write_payload(self, payload: pa.Table, order: Int64s, sizes: Int64s) -> None:
         """Write the payload, a few row groups at a time. Spans are sorted as views, so that none is copied."""
-        spans = binary_views(payload["span"])
+        spans = Views.of(payload["span"])
         shared = payload.drop_columns(["span"]).unify_dictionaries().combine_chunks()
         groups = list(payload_groups(sizes))
         for batch in (groups[i : i + _GROUPS_AT_ONCE] for i in range(0, len(groups), _GROUPS_AT_ONCE)):
             first, stop = batch[0][0], batch[-1][1]
             taken = shared.take(pa.array(order[first:stop]))
-            columns = [taken_views(spans, order[first:stop]), *(taken[n].cast(pa.binary()) for n in taken.column_names)]
+            columns = [spans.take(order[first:stop]), *(taken[n].cast(pa.binary()) for n in taken.column_names)]
             ordered = pa.table(columns, schema=_PAYLOAD_VIEWS)
             if all(end - start == PAYLOAD_GROUP_ROWS for start, end in batch[:-1]):
                 # One call: each call from a thread may have to wait for the interpreter's lock.
