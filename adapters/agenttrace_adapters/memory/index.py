@@ -213,8 +213,7 @@ class MemoryIndex(SpanIndex, SpanQueries, TraceOwners, Arrivals, LogQueries):
                 yield amended(_located(whole, str(file.id), rows, dropped), flips, contexts)
         for chunk in view.live.chunks:
             rows = np.flatnonzero(np.asarray(_of(chunk.rows, project)))
-            light = chunk.rows.select(LIGHT.names).cast(LIGHT)
-            yield amended(_located(light, chunk.id, rows, dropped), flips, contexts)
+            yield amended(_located(_as_in_files(chunk.rows), chunk.id, rows, dropped), flips, contexts)
 
     async def _changes(self, view: View, project: str, name: str, schema: pa.Schema) -> pa.Table:
         """What files and chunks say of rows written before: ``flips`` or ``contexts``."""
@@ -257,6 +256,12 @@ def _rows_by_source(view: View) -> dict[str, set[int]]:
     for superseded in _superseded(view):
         rows.setdefault(str(superseded.file_id), set()).update(superseded.rows)
     return rows
+
+
+def _as_in_files(rows: pa.Table) -> pa.Table:
+    place = LIGHT.get_field_index("attributes")
+    maps = rows["attributes"].cast(LIGHT.field(place).type)
+    return rows.select(LIGHT.names).set_column(place, LIGHT.field(place), maps)
 
 
 def _located(whole: pa.Table, source: str, rows: Int64s, dropped: dict[str, set[int]]) -> pa.Table:
