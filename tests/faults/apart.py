@@ -149,10 +149,13 @@ class Gated:
 class Writer:
     """A writer of its own process, so to speak."""
 
-    def __init__(self, shared: Shared, name: str, config: WriteConfig, failpoint: Failpoint = nowhere) -> None:
+    def __init__(
+        self, shared: Shared, name: str, config: WriteConfig, failpoint: Failpoint = nowhere, *, whole: bool = False
+    ) -> None:
         self.name, self.resumed, self.ended = name, anyio.Event(), anyio.Event()
         self.resumed.set()
         self._shared, self._config, self._failpoint = shared, config, failpoint
+        self._whole = whole
         self._scope = anyio.CancelScope()
         self.service: SharedWriter | None = None
 
@@ -176,7 +179,8 @@ class Writer:
                         )  # fmt: skip
 
                     self.service = SharedWriter(
-                        queue=queue, leases=catalog, make_writer=make_writer, holder=self.name, ttl_s=TTL_S  # type: ignore[arg-type]
+                        queue=queue, leases=catalog, make_writer=make_writer, holder=self.name, ttl_s=TTL_S,  # type: ignore[arg-type]
+                        whole=self._whole,
                     )  # fmt: skip
                     await self.service.run()
             except* (Crash, ConflictError):

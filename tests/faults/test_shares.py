@@ -15,6 +15,7 @@ import pytest
 from agenttrace_core.services.compact import CompactConfig
 from agenttrace_core.services.write import WriteConfig
 from tests.faults.apart import PARTITIONS, TTL_S, Shared, Writer, draw_failpoint
+from tests.faults.spans import SpanSpec, now_ns
 from tests.faults.test_pipeline import WRITER_STEPS
 from tests.faults.test_trees import draw_requests
 
@@ -76,6 +77,29 @@ async def test_writers_that_come_and_go_share_the_partitions_evenly(tmp_path: Pa
         await writers[1].ended.wait()
         with anyio.fail_after(TTL_S * 4):  # partitions that were given back need not run out
             await _until_shared(writers[2:])
+        tasks.cancel_scope.cancel()
+
+
+async def test_a_writer_of_the_whole_waits_until_nobody_else_has_a_part_and_gets_its_own_back_at_once(
+    tmp_path: Path,
+) -> None:
+    """Lost otherwise: two servers that refuse each other's commits; or seconds at every start after a kill."""
+    shared = Shared(tmp_path)
+    await shared.queue.open()
+    async with anyio.create_task_group() as tasks:
+        other = Writer(shared, "other", _SMALL).start(tasks)
+        await _until_shared([other])
+        first = Writer(shared, "up", _SMALL, whole=True).start(tasks)
+        await anyio.sleep(3 * TTL_S)
+        assert first.service is not None
+        assert not first.service.partitions
+        other.stop()
+        await _until_shared([first])
+        first.kill()
+        again = Writer(shared, "up", _SMALL, whole=True).start(tasks)
+        await shared.send([SpanSpec(b"t" * 16, b"s" * 8, now_ns(), 0)])
+        await shared.until_written()
+        await _until_shared([again])
         tasks.cancel_scope.cancel()
 
 

@@ -10,6 +10,7 @@ import pytest
 
 from agenttrace_adapters.memory import MemoryLiveTable, MemoryQueue
 from agenttrace_contracts.index_world import light_row, rows_of
+from agenttrace_core.errors import UnavailableError
 from agenttrace_core.model.segment import FileKind, OffsetRange, SegmentFile, Snapshot, Superseded
 from agenttrace_core.ports.live import LiveChunk, LiveState
 from agenttrace_core.schema.traces import trace_sums
@@ -116,6 +117,21 @@ async def test_the_lag_counts_what_was_acknowledged_and_is_neither_live_nor_in_f
     catalog.now = Snapshot(1, {0: 100})
     seen = await views.look()
     assert (seen.lag.partial, seen.lag.lag_bytes, seen.readable) == (False, 0, {0: 100})
+
+
+class AbsentQueue(CountingQueue):
+    """A queue that does not answer."""
+
+    async def end_offsets(self) -> dict[int, int]:
+        raise UnavailableError("the brokers are away")
+
+
+async def test_a_queue_that_does_not_answer_leaves_what_is_there_readable_and_says_so() -> None:
+    """Lost otherwise: every answer, for as long as the brokers are away; or the word that it may lack something."""
+    catalog, live = StepCatalog(), MemoryLiveTable()
+    await live.publish(LiveState("w", {0: 60}))
+    seen = await _views(catalog, live, AbsentQueue(100)).look()
+    assert (seen.lag.partial, seen.lag.lag_bytes, seen.readable) == (True, None, {0: 60})
 
 
 async def test_an_unchanged_store_gives_the_same_view() -> None:
