@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import shutil
-import tempfile
 from collections import OrderedDict
 from collections.abc import Callable, Coroutine, Generator, Sequence
 from contextlib import contextmanager
@@ -13,12 +11,11 @@ from contextvars import ContextVar
 from functools import partial, wraps
 from pathlib import Path
 from typing import Concatenate, ParamSpec, Protocol, TypeVar
-from urllib.parse import quote
 
 import anyio
-from anyio import Lock, to_thread
 
 from agenttrace_adapters.duckdb.footers import Footers
+from agenttrace_adapters.duckdb.own_copies import OwnCopies
 from agenttrace_core.errors import AgentTraceError
 from agenttrace_core.model.segment import StoredObject
 from agenttrace_core.ports.cache import Cache
@@ -30,7 +27,13 @@ WHOLE_BYTES = 2 << 20
 """What is no longer is fetched whole when it is first read: it takes hardly longer than a part of it."""
 
 _HOT_READS = 8
-"""Reads of ranges after which an object is fetched whole, beside what goes on."""
+_HOT_BYTES = 32 << 20
+"""An object that is no longer is fetched whole, beside what goes on, after so many reads of ranges.
+
+A longer one is once half of it has been got.
+"""
+
+_NOTED_OBJECTS = 4_096
 
 _PAGES_BYTES = 64 << 20
 _FETCHED_AT_ONCE = 8
@@ -78,12 +81,13 @@ class Objects:
         self.footers = Footers(cache)
         self._storage, self._whole_bytes = storage, whole_bytes
         self._local = storage if isinstance(storage, LocalObjects) else None
-        self._own = None if isinstance(storage, CopiedObjects) else OwnCopies(storage, max_bytes=max_bytes)
-        self._copies: CopiedObjects = storage if isinstance(storage, CopiedObjects) else self._own or _unreachable()
+        own = OwnCopies(storage, max_bytes=max_bytes)
+        self._copies: CopiedObjects = storage if isinstance(storage, CopiedObjects) else own
+        self._own = own
         self._pages: OrderedDict[tuple[str, int, int], bytes] = OrderedDict()
         self._pages_bytes = 0
-        self._reads: dict[str, int] = {}
-        self._warming: set[asyncio.Task[None]] = set()
+        self._reads: dict[str, tuple[int, int]] = {}
+        self._warming: dict[str, asyncio.Task[None]] = {}
 
     @property
     def are_here(self) -> bool:
@@ -137,7 +141,7 @@ class Objects:
         missing = [r for r in dict.fromkeys(ranges) if (item.key, *r) not in self._pages]
         fresh: dict[tuple[int, int], bytes] = {}
         if missing:
-            self._note_read(item)
+            self._note_read(item, sum(length for _, length in missing))
             fresh = dict(zip(missing, await self._storage.get_ranges(item.key, missing), strict=True))
         found: list[bytes] = []
         for wanted in ranges:
@@ -149,13 +153,13 @@ class Objects:
 
     async def aclose(self) -> None:
         """Stop fetching, and remove what copies are nobody else's."""
-        for task in self._warming:
+        warming = list(self._warming.values())
+        for task in warming:
             task.cancel()
-        await asyncio.gather(*self._warming, return_exceptions=True)
+        await asyncio.gather(*warming, return_exceptions=True)
         self._pages.clear()
         self._pages_bytes = 0
-        if self._own is not None:
-            await self._own.aclose()
+        await self._own.aclose()
 
     def _keep_page(self, key: tuple[str, int, int], page: bytes) -> None:
         if key not in self._pages:
@@ -166,26 +170,23 @@ class Objects:
             _, gone = self._pages.popitem(last=False)
             self._pages_bytes -= len(gone)
 
-    def _note_read(self, item: StoredObject) -> None:
-        reads = self._reads[item.key] = self._reads.get(item.key, 0) + 1
-        if reads == _HOT_READS:
-            task = asyncio.create_task(self._warm(item))
-            self._warming.add(task)
-            task.add_done_callback(self._warming.discard)
-        while len(self._reads) > 4096:
+    def _note_read(self, item: StoredObject, size: int) -> None:
+        """Begin to fetch an object of which much has been got by ranges: soon it were got twice."""
+        reads, got = self._reads.pop(item.key, (0, 0))
+        reads, got = self._reads[item.key] = reads + 1, got + size
+        is_hot = reads >= _HOT_READS if item.size <= _HOT_BYTES else got > item.size // 2
+        if is_hot and item.key not in self._warming:
+            task = self._warming[item.key] = asyncio.create_task(self._warm(item))
+            task.add_done_callback(lambda _: self._warming.pop(item.key, None))
+        while len(self._reads) > _NOTED_OBJECTS:
             del self._reads[next(iter(self._reads))]
 
     async def _warm(self, item: StoredObject) -> None:
         try:
             (await self._copies.copy(item)).release()
         except (AgentTraceError, OSError) as error:
-            # Ranges are got as before; the next eight reads try again.
-            self._reads.pop(item.key, None)
+            self._reads.pop(item.key, None)  # ranges are got as before; after as many, it is tried again
             _log.info("an object that is read often could not be fetched", extra={"error": str(error)})
-
-
-def _unreachable() -> CopiedObjects:
-    raise AssertionError
 
 
 def _kept(item: StoredObject) -> Path | None:
@@ -224,75 +225,3 @@ async def side_by_side(calls: Sequence[Callable[[], Coroutine[None, None, _T]]])
     except ExceptionGroup as failures:
         raise failures.exceptions[0] from failures
     return [found[place] for place in range(len(calls))]
-
-
-class _OwnCopy(LocalCopy):
-    def __init__(self, path: Path, release: Callable[[], None]) -> None:
-        self._path, self._release = path, release
-
-    @property
-    def path(self) -> Path:
-        return self._path
-
-    def release(self) -> None:
-        release, self._release = self._release, lambda: None
-        release()
-
-
-class OwnCopies(CopiedObjects):
-    """Copies of one process, in a temporary folder, for a storage that keeps none: the oldest in use go first.
-
-    Args:
-        storage: where the objects are.
-        max_bytes: bound of the copies kept. What is in use at once may exceed it.
-    """
-
-    def __init__(self, storage: ObjectStorage, *, max_bytes: int) -> None:
-        self._storage, self._max_bytes = storage, max_bytes
-        self._folder: Path | None = None
-        self._sizes: OrderedDict[str, int] = OrderedDict()
-        self._users: dict[str, int] = {}
-        self._lock = Lock()
-
-    async def copied(self, item: StoredObject) -> LocalCopy | None:
-        """Return the copy that there is; see the port."""
-        return self._hand_out(item) if item.key in self._sizes else None
-
-    async def copy(self, item: StoredObject) -> LocalCopy:
-        """Return a copy, fetched if there is none; see the port."""
-        async with self._lock:
-            if item.key not in self._sizes:
-                if self._folder is None:
-                    self._folder = Path(await to_thread.run_sync(lambda: tempfile.mkdtemp(prefix="agenttrace-index-")))
-                body, name = await self._storage.get(item.key), item.key
-                await to_thread.run_sync((self._folder / quote(name, safe="")).write_bytes, body)
-                self._sizes[item.key] = len(body)
-            return self._hand_out(item)
-
-    async def aclose(self) -> None:
-        """Remove the copies."""
-        if self._folder is not None:
-            await to_thread.run_sync(shutil.rmtree, self._folder, True)
-            self._folder = None
-        self._sizes.clear()
-        self._users.clear()
-
-    def _hand_out(self, item: StoredObject) -> LocalCopy:
-        assert self._folder is not None, "there is a copy"
-        name = item.key
-        self._sizes.move_to_end(name)
-        self._users[name] = self._users.get(name, 0) + 1
-
-        def release() -> None:
-            self._users[name] = self._users.get(name, 1) - 1
-            self._evict()
-
-        return _OwnCopy(self._folder / quote(name, safe=""), release)
-
-    def _evict(self) -> None:
-        for name in list(self._sizes):
-            if sum(self._sizes.values()) <= self._max_bytes or self._folder is None:
-                return
-            if not self._users.get(name):
-                del self._sizes[name]
-                (self._folder / quote(name, safe="")).unlink(missing_ok=True)

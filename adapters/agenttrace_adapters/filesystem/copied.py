@@ -88,8 +88,9 @@ class CopiedStorage(ObjectStorage, CopiedObjects):
         return self._storage.list(prefix)
 
     async def delete(self, key: str) -> None:
-        """As of the storage. A copy goes when nobody has used it for long."""
+        """As of the storage; copies on this machine go with it, those on others once nobody has used them for a day."""
         await self._storage.delete(key)
+        await to_thread.run_sync(self._copies.forget, key)
 
     async def copied(self, item: StoredObject) -> LocalCopy | None:
         """Return the copy that there is; see the port."""
@@ -117,7 +118,12 @@ class CopiedStorage(ObjectStorage, CopiedObjects):
                 _log.warning("the folder of copies cannot be written to", extra={"error": str(error)})
                 return await self._aside(item)
             if part is not None:
-                return await self._fetched(item, part)
+                # Another process may have finished between the look and the lock.
+                found = await to_thread.run_sync(self._copies.find, item)
+                if found is None:
+                    return await self._fetched(item, part)
+                part.release()
+                return found
             await anyio.sleep(pause)  # another process is fetching it
             pause = min(2 * pause, longest)
 

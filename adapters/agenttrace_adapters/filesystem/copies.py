@@ -2,14 +2,15 @@
 
 ::
 
-    <checksum>-<size>          a copy; whoever uses it holds a shared flock on it
-    <checksum>-<size>.part     one that is being fetched, by whoever holds the exclusive flock
-    lock                       held while room is made
+    <hash of key>-<checksum>          a copy; whoever uses it holds a shared flock on it
+    <hash of key>-<checksum>.part     one that is being fetched, by whoever holds the exclusive flock
+    lock                              held while room is made
 
 Locks go with the process that holds them: after a kill, the next one finds the parts of the dead
 unlocked, and removes them. A file is as old as its last use, which its access time says; the oldest
-goes first, unless somebody uses it. Copies are a cache, so nothing is fsynced: each process believes a file
-only once it has seen its checksum.
+goes first, unless somebody uses it, and with it whatever nobody has used for a day: what it is of may have
+been deleted on purpose, by a process of another machine. Copies are a cache, so nothing is fsynced: each
+process believes a file only once it has seen its checksum.
 """
 
 from __future__ import annotations
@@ -34,6 +35,8 @@ _LOCK = "lock"
 _PART = ".part"
 _PIECE = 8 << 20
 _STAMP_EVERY_S = 10.0
+_UNUSED_S = 86_400.0
+_BELIEVED = 65_536
 
 
 class HeldFile(LocalCopy):
@@ -153,6 +156,12 @@ class CopiesFolder:
             return None
         return part.renamed(self._folder / _name(item))
 
+    def forget(self, key: str) -> None:
+        """Remove the copies of an object. Who has one open can read on."""
+        with suppress(OSError):
+            for path in self._folder.glob(f"{_hash_of(key)}-*"):
+                path.unlink(missing_ok=True)
+
     def aside(self, size: int) -> HeldFile:
         """Return an empty file that goes with its release, where there is room for so many bytes.
 
@@ -180,7 +189,7 @@ class CopiesFolder:
             os.close(fd)
 
     def _entries(self) -> Iterator[_Entry]:
-        """Yield what is there, but for parts whose fetcher died, which are removed."""
+        """Yield what is there. Parts whose fetcher died, and what nobody has used for a day, are removed."""
         with os.scandir(self._folder) as found:
             for entry in found:
                 path = Path(entry.path)
@@ -188,6 +197,9 @@ class CopiesFolder:
                     continue
                 with suppress(FileNotFoundError):
                     stat = entry.stat()
+                    is_unused = time.time() - max(stat.st_atime, stat.st_ctime) > _UNUSED_S
+                    if is_unused and _remove_if_unlocked(path):
+                        continue
                     yield _Entry(path, stat.st_size, stat.st_atime)
 
     def _is_believed(self, fd: int, item: StoredObject) -> bool:
@@ -197,6 +209,8 @@ class CopiesFolder:
             return True
         if stat.st_size != item.size or checksum_of(fd, stat.st_size) != item.checksum:
             return False
+        if len(self._believed) == _BELIEVED:
+            self._believed.clear()
         self._believed[item.checksum] = mark
         return True
 
@@ -212,8 +226,12 @@ def checksum_of(fd: int, size: int) -> str:
     return digest.hexdigest()
 
 
+def _hash_of(key: str) -> str:
+    return xxhash.xxh3_64_hexdigest(key.encode())
+
+
 def _name(item: StoredObject) -> str:
-    return f"{item.checksum}-{item.size}"
+    return f"{_hash_of(item.key)}-{item.checksum}"
 
 
 def _lock(fd: int, how: int) -> bool:

@@ -106,7 +106,7 @@ async def test_the_bound_is_kept_and_the_oldest_goes_first(
     items = [await _stored(elsewhere, n) for n in range(6)]
     for n, item in enumerate(items):
         (await storage.copy(item)).release()
-        path = tmp_path / "copies" / f"{item.checksum}-{item.size}"
+        (path,) = (path for path in _copies(tmp_path / "copies") if path.name.endswith(item.checksum))
         os.utime(path, ns=(time.time_ns() - (60 - n) * 10**9, path.stat().st_mtime_ns))
     assert sum(path.stat().st_size for path in _copies(tmp_path / "copies")) <= 4 * _SIZE
     assert [await storage.copied(item) is not None for item in items] == [False, False, True, True, True, True]
@@ -208,6 +208,21 @@ async def test_a_fetch_that_is_cancelled_leaves_nothing(
         await storage.copy(item)
     assert _copies(tmp_path / "copies") == []
     (await storage.copy(item)).release()
+
+
+async def test_copies_of_what_is_deleted_go(storage: CopiedStorage, elsewhere: _Counted, tmp_path: Path) -> None:
+    """Erasure is promised to people. Another machine's copies go once nobody has used them for a day."""
+    items = [await _stored(elsewhere, n) for n in range(3)]
+    for item in items:
+        (await storage.copy(item)).release()
+    await storage.delete(items[0].key)
+    left = _copies(tmp_path / "copies")
+    assert len(left) == 2
+    monkeypatch = pytest.MonkeyPatch()
+    with monkeypatch.context() as patch:
+        patch.setattr("agenttrace_adapters.filesystem.copies._UNUSED_S", -1.0)
+        (await storage.copy(await _stored(elsewhere, 3))).release()
+    assert not any(path.exists() for path in left)
 
 
 # --- Several processes ----------------------------------------------------------------------------
