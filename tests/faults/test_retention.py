@@ -6,8 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from agenttrace_adapters.memory import MemoryStorage
+from agenttrace_core.errors import ArchivedError
 from agenttrace_core.model.retention import Retention
-from agenttrace_core.services.compact import CompactConfig
+from agenttrace_core.services.compact import CompactConfig, CompactService
 from tests.faults.deployment import append, backends, compact_all, file_view, write_all
 from tests.faults.spans import SpanSpec, now_ns, request
 
@@ -47,3 +49,36 @@ async def test_a_file_of_which_all_has_expired_leaves_no_object(tmp_path: Path) 
     async with backends(tmp_path) as b:
         assert (await b.catalog.snapshot()).files == ()
         assert [info async for info in b.storage.list("spans/")] == []
+
+
+class _Archive(MemoryStorage):
+    """Objects of which some are archived."""
+
+    archived: frozenset[str] = frozenset()
+
+    async def get(self, key: str) -> bytes:
+        if key in self.archived:
+            raise ArchivedError("archived", key=key)
+        return await super().get(key)
+
+
+async def test_what_is_archived_holds_up_no_merge(tmp_path: Path) -> None:
+    """A compactor that ends, or tries the same file for ever, lets all others pile up."""
+    old, new = now_ns() - 10 * DAY_S * 10**9, now_ns()
+    for start in (old, old + 1, new, new + 1):
+        await append(tmp_path, request(SpanSpec(start.to_bytes(16, "big"), b"s" * 8, start, start + 5)))
+        await write_all(tmp_path)
+    async with backends(tmp_path) as b:
+        files = (await b.catalog.snapshot()).files
+        storage = _Archive()
+        storage.archived = frozenset(file.objects["payload"].key for file in files[:2])
+        for item in (item for file in files for item in file.objects.values()):
+            await storage.put(item.key, [await b.storage.get(item.key)])
+        service = CompactService(catalog=b.catalog, storage=storage, config=CompactConfig(fan_in=2, settle_s=0.0))
+        merges = 0
+        while await service.merge_once():
+            merges += 1
+        assert merges < 10
+        left = {file.id for file in (await b.catalog.snapshot()).files}
+        assert {file.id for file in files[:2]} <= left
+        assert not {file.id for file in files[2:]} & left
