@@ -19,7 +19,7 @@ from agenttrace_core.services.write import WriteConfig
 from tests.faults.apart import Shared, Writer
 from tests.faults.test_trees import draw_requests
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.timeout(900)]
 
 _EAGER = CompactConfig(fan_in=3, piece_rows=8, grace_s=60.0)
 

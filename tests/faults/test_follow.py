@@ -23,7 +23,7 @@ from tests.faults.apart import Shared, Writer, draw_failpoint
 from tests.faults.test_pipeline import WRITER_STEPS
 from tests.faults.test_trees import draw_requests
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.timeout(900)]
 
 _EAGER = CompactConfig(fan_in=3, piece_rows=8, grace_s=60.0)
 

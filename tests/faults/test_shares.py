@@ -19,7 +19,7 @@ from tests.faults.spans import SpanSpec, now_ns
 from tests.faults.test_pipeline import WRITER_STEPS
 from tests.faults.test_trees import draw_requests
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.timeout(900)]
 
 _SMALL = WriteConfig(flush_bytes=3_000, flush_age_s=0.1, chunk_bytes=900, chunk_interval_s=0.0)
 
