@@ -26,7 +26,7 @@ from agenttrace_core.model.principal import DEFAULT_PROJECT
 from agenttrace_core.model.segment import OffsetRange
 from agenttrace_core.normalise.prices.pricing import PACKAGE_PRICES, Pricing
 from agenttrace_core.ports.catalog import DeadLetter
-from agenttrace_core.ports.queue import Record, Signal, SpanQueue
+from agenttrace_core.ports.queue import Position, Record, Signal, SpanQueue
 from agenttrace_core.ports.storage import ObjectStorage
 from agenttrace_core.schema.tables import LOGS, ROWS
 from agenttrace_core.services.memory_of_writes import BodyMemory, body_hash
@@ -209,9 +209,12 @@ def decode(read: Read, known: BodyMemory, pricing: Pricing = PACKAGE_PRICES) -> 
     base = read.offset_base
     letters += [_refused(record, base) for record in of[Signal.REFUSED]]
     of_traces = partial(decode_records, pricing=pricing, offset_base=base)
-    rows = _surviving(of_traces, of[Signal.TRACES], ROWS, letters, base)
-    logs = _surviving(partial(decode_log_records, offset_base=base), of[Signal.LOGS], LOGS, letters, base)
-    return Batch(read.ranges, rows, logs, letters, tuple(fresh), repeated, read.objects, base)
+    poison: set[Position] = set()
+    rows = _surviving(of_traces, of[Signal.TRACES], ROWS, letters, poison, base)
+    logs = _surviving(partial(decode_log_records, offset_base=base), of[Signal.LOGS], LOGS, letters, poison, base)
+    # What was not decoded is not remembered either: sent again, it is to be tried again.
+    bodies = tuple(digest for digest, record in fresh.items() if record.position not in poison)
+    return Batch(read.ranges, rows, logs, letters, bodies, repeated, read.objects, base)
 
 
 def _surviving(
@@ -219,6 +222,7 @@ def _surviving(
     records: list[Record],
     schema: pa.Schema,
     letters: list[Letter],
+    poison: set[Position],
     offset_base: int,
 ) -> pa.Table:
     if not records:
@@ -235,6 +239,8 @@ def _surviving(
             letters += [_letter(record, refusal, refusal.to_record()[1], offset_base)]
         elif error is not None:
             letters += [_poison(record, error, offset_base)]
+        if table is None:
+            poison.add(record.position)
         tables += [] if table is None else [table]
     return pa.concat_tables(tables) if tables else schema.empty_table()
 

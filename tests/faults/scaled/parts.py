@@ -65,17 +65,22 @@ class Part:
     def runs(self) -> bool:
         return self._process is not None and self._process.poll() is None
 
-    def launch(self, fail_at: FailAt | None = None, within: Sequence[str] = (), **variables: str) -> None:
+    def launch(
+        self, fail_at: FailAt | None = None, within: Sequence[str] = (), defect: str = "", **variables: str
+    ) -> None:
         """Start it if it does not run, and do not wait until it serves.
 
-        ``within`` is a command that runs it, such as ``unshare``; ``variables`` are set besides its own.
+        ``defect`` is a text that it cannot decode, as if by a mistake of its release; ``within`` is a command that
+        runs it, such as ``unshare``; ``variables`` are set besides its own.
         """
         if self.runs:
             return
-        self._told, self._is_special = len(self.log()), bool(fail_at or within or variables)
+        self._told, self._is_special = len(self.log()), bool(fail_at or within or defect or variables)
         program = ["-m", "agenttrace_server"]
         if fail_at is not None:
             program = ["-m", "tests.faults.scaled.failing", fail_at.step, str(fail_at.on_visit), fail_at.signal.name]
+        if defect:
+            program = ["-m", "tests.faults.scaled.defective", defect]
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(
                 [*within, sys.executable, *program, *self._command],

@@ -36,36 +36,54 @@ def test_every_batch_comes_three_times_in_another_order(deployment: Deployment, 
 
 
 def test_poison(deployment: Deployment, seed: int) -> None:
-    """Lost: a partition, behind a record that cannot be decoded; or the record, which its owner could have mended."""
+    """Lost: a partition, behind a record that cannot be decoded; or the record, once a release is mended."""
     chance = random.Random(seed)
-    good = SpanSpec(chance.randbytes(15) + b"\1", b"in-vain!", now_ns(), now_ns() + 1, tokens=7)
-    bad = SpanSpec(b"too short", b"refused!", 1, 2)
+    start = now_ns()
+    mendable, neighbor = (
+        SpanSpec(chance.randbytes(15) + b"\1", b"a-span-1", start, start + 1, name=name, service="shop", tokens=7)
+        for name in ("in-vain", "neighbor")
+    )
+    readers = [*deployment.writers, deployment.query]
+    for part in readers:
+        part.stop()
+        part.launch(defect="in-vain")
+    for part in readers:
+        part.wait_ready()
     with loaded(deployment, seed) as ledger, watched(deployment, ledger):
         time.sleep(1)
         project = ledger.project.name
-        mendable = request(good, bad)
+        ledger.sending([neighbor])
         put(deployment, [
             *(Put(partition, b"\xff" + chance.randbytes(100), project) for partition in range(PARTITIONS)),
-            Put(0, mendable, project),
+            Put(0, request(mendable), project),
+            Put(1, request(neighbor, SpanSpec(b"too short", b"refused!", 1, 2)), project),
             Put(1, b"\x0a\xff\xff\xff\xff\x0f", project),
             Put(2, b"", None),
             Put(3, None, None),
             Put(0, b"not ours", None, {"agenttrace-signal": b"smoke"}),
             Put(1, b"not ours", None, {"agenttrace-received-ns": b"soon", "agenttrace-project": b"\xff"}),
         ])  # fmt: skip
+        ledger.done([neighbor], 0)
         deployment.wait_written()
         time.sleep(1)
-    letters = _letters(deployment, ledger)
-    (letter,) = (found for found in letters if _body(deployment, ledger, found) == mendable)
-    ledger.sending([good])
-    replayed = _post(deployment, ledger, f"/api/v1/dead-letters/{letter}/replay")
-    assert replayed.json()["accepted"] == 1
-    ledger.done([good], 0)
     check(deployment, ledger)
-    hopeless = next(found for found in _letters(deployment, ledger) if _body(deployment, ledger, found)[:1] == b"\xff")
+    for part in readers:
+        part.stop()
+        part.start()
+    letter = _letter(deployment, ledger, request(mendable))
+    ledger.sending([mendable])
+    assert _post(deployment, ledger, f"/api/v1/dead-letters/{letter}/replay").json()["accepted"] == 1
+    ledger.done([mendable], 0)
+    check(deployment, ledger)
+    assert letter not in _letters(deployment, ledger)
+    hopeless = _letter(deployment, ledger, b"\x0a\xff\xff\xff\xff\x0f")
     assert _post(deployment, ledger, f"/api/v1/dead-letters/{hopeless}/replay").status_code == 400
     assert hopeless in _letters(deployment, ledger)
-    assert letter not in _letters(deployment, ledger)
+
+
+def _letter(deployment: Deployment, ledger: Ledger, body: bytes) -> str:
+    (letter,) = (found for found in _letters(deployment, ledger) if _body(deployment, ledger, found) == body)
+    return letter
 
 
 def _letters(deployment: Deployment, ledger: Ledger) -> list[str]:

@@ -59,3 +59,14 @@ def test_a_record_that_is_no_request_is_a_letter_whole() -> None:
     assert batch.rows["trace_id"].to_pylist() == ["01" * 16]
     (letter,) = batch.letters
     assert RefusedInput.from_record(letter.body).body == b"\xff\xff"
+
+
+def test_what_was_not_decoded_is_tried_again_when_it_is_sent_again() -> None:
+    """A dead letter that a mended release replays would be taken for a repetition, and be lost for good."""
+    poison = Record(Position(0, 0, 1), Headers("shop", Signal.TRACES, _RECEIVED_NS), b"\xff\xff")
+    known = BodyMemory(100)
+    batch = decode(Read([poison, _record(1, [_GOOD])], ()), known)
+    known.add(batch.bodies)
+    again = decode(Read([poison, _record(1, [_GOOD])], ()), known)
+    assert again.repeated == 1
+    assert len(again.letters) == 1
