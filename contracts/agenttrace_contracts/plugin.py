@@ -1,20 +1,26 @@
 """A pytest plugin, loaded with ``-p agenttrace_contracts.plugin``, that writes what adapters support.
 
-``--support-matrix FILE`` writes a Markdown table: a row for every promise of the suites that
-ran, a column for every adapter.
+``--support-matrix FILE`` writes Markdown: a table for every suite that ran, in it a row for every promise, and a
+column for every adapter.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Generator
+from collections.abc import Generator, Mapping
 from pathlib import Path
+from typing import TypeAlias
 
 import pytest
 
 from agenttrace_contracts.base import Contract
 
-_results = pytest.StashKey[defaultdict[str, dict[str, str]]]()
+Table: TypeAlias = defaultdict[str, dict[str, str]]
+"""What became of each promise, by adapter."""
+
+_results = pytest.StashKey[defaultdict[str, Table]]()
+
+_YES, _NOT_RUN, _NO = "yes", "not run", "**no**"
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -24,7 +30,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     """Begin with an empty matrix."""
-    empty: defaultdict[str, dict[str, str]] = defaultdict(dict)
+    empty: defaultdict[str, Table] = defaultdict(lambda: defaultdict(dict))
     config.stash[_results] = empty
 
 
@@ -34,8 +40,11 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
     report = yield
     suite = item.getparent(pytest.Class)
     if suite is not None and issubclass(suite.obj, Contract) and (report.when == "call" or not report.passed):
-        promise = item.name.removeprefix("test_").replace("_", " ")
-        item.config.stash[_results][promise][suite.name.removeprefix("Test")] = _word(report)
+        # A promise may be tried with several values: it is kept if it is with all.
+        promise = getattr(item, "originalname", item.name).removeprefix("test_").replace("_", " ")
+        of_promise = item.config.stash[_results][_title(suite.obj)][promise]
+        adapter = suite.name.removeprefix("Test")
+        of_promise[adapter] = max(_word(report), of_promise.get(adapter, _YES), key=_gravity)
     return report
 
 
@@ -43,15 +52,31 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
     """Write the matrix, if one was asked for."""
     path: Path | None = session.config.getoption("--support-matrix")
     results = session.config.stash[_results]
-    if path is None or not results:
-        return
-    adapters = sorted({adapter for row in results.values() for adapter in row})
+    if path is not None and results:
+        tables = "".join(f"\n## {title}\n\n{_markdown(table)}" for title, table in sorted(results.items()))
+        path.write_text("# Support matrix\n" + tables, encoding="utf-8")
+
+
+def _title(suite: type[object]) -> str:
+    """Return the name of the suite that an author's class is of."""
+    suites = [c for c in suite.__mro__ if issubclass(c, Contract) and c is not Contract]
+    return suites[-1].__name__.removesuffix("Contract")
+
+
+def _markdown(table: Mapping[str, Mapping[str, str]]) -> str:
+    adapters = sorted({adapter for row in table.values() for adapter in row})
     head = f"| | {' | '.join(adapters)} |\n|---|{'---|' * len(adapters)}\n"
-    rows = (f"| {promise} | {' | '.join(row.get(a, '') for a in adapters)} |\n" for promise, row in results.items())
-    path.write_text(head + "".join(rows))
+    return head + "".join(
+        f"| {promise} | {' | '.join(row.get(adapter, '') for adapter in adapters)} |\n"
+        for promise, row in table.items()
+    )
 
 
 def _word(report: pytest.TestReport) -> str:
     if hasattr(report, "wasxfail"):
         return f"no: {report.wasxfail}"
-    return {"passed": "yes", "failed": "**no**"}.get(report.outcome, "not run")
+    return {"passed": _YES, "failed": _NO}.get(report.outcome, _NOT_RUN)
+
+
+def _gravity(word: str) -> int:
+    return {_YES: 0, _NOT_RUN: 1, _NO: 3}.get(word, 2)
