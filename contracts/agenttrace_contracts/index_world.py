@@ -366,6 +366,7 @@ class ExpectedTrace:
     unpriced: int
     running: int
     received_ns: int
+    latest_ns: int
     has_root: bool
     names: frozenset[str]
 
@@ -386,6 +387,8 @@ def _expected(trace_id: str, spans: list[SentSpan], world: World) -> ExpectedTra
     counted = [span for span in spans if world.now(span)["counted"]]
     identities = {span.identity for span in roots or spans if span.placed_ns == earliest}
     start_ns = min(span.placed_ns for span in spans)
+    whose = (spans[0].light["project"], trace_id)
+    lost = [span for span in world.lost if (span.light["project"], span.light["trace_id"]) == whose]
     return ExpectedTrace(
         trace_id=trace_id,
         start_ns=start_ns,
@@ -398,6 +401,8 @@ def _expected(trace_id: str, spans: list[SentSpan], world: World) -> ExpectedTra
         unpriced=sum(_has_tokens(span) and span.light["cost_usd"] is None for span in counted),
         running=sum(span.light["quality"] & int(UNENDED) != 0 for span in spans),
         received_ns=max(span.light["received_ns"] for span in spans),
+        # Until compaction a superseded version may still be the latest that came.
+        latest_ns=max(span.light["received_ns"] for span in (*spans, *lost)),
         has_root=bool(roots),
         # Until compaction a superseded version may still lend its name.
         names=frozenset(span.light["name"] for span in (*spans, *world.lost) if span.identity in identities),
