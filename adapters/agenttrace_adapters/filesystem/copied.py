@@ -159,7 +159,7 @@ class CopiedStorage(ObjectStorage, CopiedObjects):
         finally:
             if held is not None and not is_whole:
                 held.release()
-        if not is_whole:
+        if held is None or not is_whole:
             raise _damaged(item)
         return held
 

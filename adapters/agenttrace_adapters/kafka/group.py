@@ -76,10 +76,11 @@ class Group:
         return {partition: offset for partition, offset, _, code in answer.topics[0][1] if offset >= 0 and not code}
 
     async def _find(self) -> int:
-        if self._coordinator is None:
+        coordinator = self._coordinator
+        if coordinator is None:
             node = next(iter(self._cluster.layout.brokers))
             answer = await self._cluster.ask(node, _LANE, FindCoordinatorRequest(self._options.group, _GROUP_TYPE))
             if answer.error_code != Code.NONE:
                 raise RefusedError(f"looking for the coordinator of the group {self._options.group}", answer.error_code)
-            self._coordinator = answer.coordinator_id
-        return self._coordinator
+            coordinator = self._coordinator = int(answer.coordinator_id)
+        return coordinator

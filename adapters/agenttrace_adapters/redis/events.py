@@ -6,6 +6,7 @@ import asyncio
 import logging
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager, suppress
+from typing import cast
 
 from redis import exceptions
 from redis.asyncio import Redis
@@ -124,7 +125,7 @@ class _Listener:
             elif message["type"] == "subscribe":
                 self._found()
             elif message["type"] == "message":
-                self.subscription.add(message["data"].decode())
+                self.subscription.add(cast("bytes", message["data"]).decode())
             asked = message is None
 
     def _found(self) -> None:

@@ -113,7 +113,7 @@ class S3Storage(ObjectStorage, TieredObjects):
                 if _is_key(key):
                     yield ObjectInfo(key, found.get("Size", 0), modified_ns)
             after = page.get("NextContinuationToken")
-            if not page.get("IsTruncated") or after is None:
+            if not page.get("IsTruncated") or not after:
                 return
 
     async def delete(self, key: str) -> None:

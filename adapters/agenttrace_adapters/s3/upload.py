@@ -237,8 +237,9 @@ class Uploader:
         try:
             found = await client.list_multipart_uploads(Bucket=bucket, Prefix=prefix)
             for upload in found.get("Uploads", ()):
-                if upload["Initiated"].timestamp() < time.time() - older_than_s:
-                    await client.abort_multipart_upload(Bucket=bucket, Key=upload["Key"], UploadId=upload["UploadId"])
+                begun, key, upload_id = upload.get("Initiated"), upload.get("Key"), upload.get("UploadId")
+                if begun and key and upload_id and begun.timestamp() < time.time() - older_than_s:
+                    await client.abort_multipart_upload(Bucket=bucket, Key=key, UploadId=upload_id)
         except Failure as error:
             _log.info("uploads that were never ended could not be aborted", extra={"error": summary(error)})
 

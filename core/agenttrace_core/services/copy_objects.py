@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
 
 import anyio
@@ -100,7 +100,7 @@ class _Room:
         self._changed = anyio.Condition()
 
     @asynccontextmanager
-    async def of(self, size: int) -> AsyncIterator[None]:
+    async def of(self, size: int) -> AsyncGenerator[None]:
         async with self._changed:
             while self._taken and self._taken + size > self._size:
                 await self._changed.wait()

@@ -192,7 +192,7 @@ class SharedWriter:
             if await self._lease(f"{PARTITIONS}{partition}"):
                 self._held.add(partition)
         self._wanted = frozenset(self._held - set(share.release))
-        if self._whole and self._wanted != partitions:
+        if self._whole and self._wanted != frozenset(partitions):
             others = sorted({holders[p] for p in partitions - self._held if p in holders})
             self._complain(f"waiting for partitions that other writers hold: {', '.join(others)}")
             self._wanted = frozenset()
