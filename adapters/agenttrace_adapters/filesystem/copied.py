@@ -146,21 +146,19 @@ class CopiedStorage(ObjectStorage, CopiedObjects):
 
     async def _aside(self, item: StoredObject) -> HeldFile:
         """Fetch a copy that is gone with its release."""
-        held: HeldFile | None = None
-        is_whole = False
         try:
             held = await to_thread.run_sync(self._copies.aside, item.size)
-            await self._fetch(item, held)
-            is_whole = await to_thread.run_sync(self._copies.is_right, held, item)
+            try:
+                await self._fetch(item, held)
+                if not await to_thread.run_sync(self._copies.is_right, held, item):
+                    raise _damaged(item)
+            except BaseException:
+                held.release()
+                raise
         except OSError as error:
             if error.errno not in (errno.ENOSPC, errno.EDQUOT):
                 raise
             raise UnavailableError(f"no room here for a copy of {item.key!r}, of {item.size} bytes") from error
-        finally:
-            if held is not None and not is_whole:
-                held.release()
-        if held is None or not is_whole:
-            raise _damaged(item)
         return held
 
     async def _fetch(self, item: StoredObject, held: HeldFile) -> None:
