@@ -58,9 +58,9 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
 
 
 def _title(suite: type[object]) -> str:
-    """Return the name of the suite that an author's class is of."""
-    suites = [c for c in suite.__mro__ if issubclass(c, Contract) and c is not Contract]
-    return suites[-1].__name__.removesuffix("Contract")
+    """Return the name of the suite that an author's class is of, whatever that is made of itself."""
+    mro = [c for c in suite.__mro__ if issubclass(c, Contract)]
+    return next((c for c in mro if c.__module__ != suite.__module__), suite).__name__.removesuffix("Contract")
 
 
 def _markdown(table: Mapping[str, Mapping[str, str]]) -> str:
