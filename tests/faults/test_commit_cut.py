@@ -15,7 +15,7 @@ from agenttrace_core.services import retry
 from agenttrace_core.services.compact import CompactService
 from agenttrace_core.services.write import WriteService
 from tests.faults.deployment import Backends, backends
-from tests.faults.test_pipeline import EAGER, SMALL, Sent, _next_request, check
+from tests.faults.test_pipeline import EAGER, SMALL, Sent, check, draw_request
 from tests.servers.commit_cutter import CommitCutter
 
 pytestmark = pytest.mark.anyio
@@ -28,7 +28,7 @@ async def _send(b: Backends, sent: Sent, rng: random.Random) -> None:
     """Append requests, with retries and later versions of spans among them."""
     bodies: list[tuple[str, bytes]] = []
     for _ in range(_REQUESTS):
-        project, body = _next_request(rng, sent, bodies)
+        project, body = draw_request(rng, sent, bodies)
         bodies.append((project, body))
         await b.queue.append(Headers(project, Signal.TRACES, time.time_ns()), body)
         await anyio.sleep(rng.choice([0.0, 0.02, 0.1]))

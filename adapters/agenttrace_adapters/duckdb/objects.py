@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import partial, wraps
 from pathlib import Path
-from typing import Concatenate, ParamSpec, Protocol, TypeVar
+from typing import Any, Protocol, TypeVar, cast
 
 import anyio
 
@@ -39,7 +39,6 @@ _PAGES_BYTES = 64 << 20
 _FETCHED_AT_ONCE = 8
 
 _T = TypeVar("_T")
-_P = ParamSpec("_P")
 
 
 class _HasObjects(Protocol):
@@ -47,22 +46,20 @@ class _HasObjects(Protocol):
     def objects(self) -> Objects: ...
 
 
-_S = TypeVar("_S", bound=_HasObjects)
+_M = TypeVar("_M", bound=Callable[..., Coroutine[Any, Any, Any]])
 
 _held: ContextVar[dict[str, LocalCopy] | None] = ContextVar("held", default=None)
 
 
-def holding(
-    method: Callable[Concatenate[_S, _P], Coroutine[None, None, _T]],
-) -> Callable[Concatenate[_S, _P], Coroutine[None, None, _T]]:
+def holding(method: _M) -> _M:
     """Keep the copies that a method comes to use where they are until it ends: engines open them by path."""
 
     @wraps(method)
-    async def held(self: _S, /, *args: _P.args, **kwargs: _P.kwargs) -> _T:
+    async def held(self: _HasObjects, *args: Any, **kwargs: Any) -> Any:
         with self.objects.held():
             return await method(self, *args, **kwargs)
 
-    return held
+    return cast("_M", held)
 
 
 class Objects:
