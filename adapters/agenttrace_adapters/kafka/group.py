@@ -26,6 +26,7 @@ _GROUP_TYPE = 0
 _NO_MEMBER = ""
 _ANSWER_S = 1.0
 _AGAIN_S = 10.0
+_PATIENCE_S = 10.0
 
 
 class Group:
@@ -61,14 +62,20 @@ class Group:
     async def committed(self) -> Mapping[int, int]:
         """Return what was committed, by partition. Empty if nothing ever was, or what was is forgotten.
 
+        The first group of all has brokers make a topic for offsets, and wait until it is there.
+
         Raises:
             UnavailableError: the brokers do not say.
         """
+        return await self._cluster.persist(self._ask_committed, timeout_s=_PATIENCE_S)
+
+    async def _ask_committed(self) -> Mapping[int, int]:
         request = OffsetFetchRequest(self._options.group, [(self._options.topic, list(self._cluster.layout.leaders))])
         try:
             async with asyncio.timeout(_ANSWER_S):
                 answer = await self._cluster.ask(await self._find(), _LANE, request)
         except TimeoutError as error:
+            self._coordinator = None
             raise NoContactError(f"the coordinator of the group {self._options.group} does not answer") from error
         if answer.error_code != Code.NONE:
             self._coordinator = None

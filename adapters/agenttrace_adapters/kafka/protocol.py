@@ -83,6 +83,7 @@ _PASSING = frozenset({
     13,  # network exception
     14,  # coordinator load in progress
     15,  # coordinator not available
+    16,  # not coordinator
     19,  # not enough replicas
     20,  # not enough replicas after append
     41,  # not controller
