@@ -84,7 +84,7 @@ def main(
     with tempfile.TemporaryDirectory(prefix="agenttrace-benchmark-", dir=base, ignore_cleanup_errors=True) as scratch:
         given: dict[str, Any] = {
             "rate": rate, "library_spans": library_spans, "library_days": library_days,
-            **dict.fromkeys(("ack_s", "sustain_s", "soak_s", "search_s") if seconds else (), seconds),
+            **dict.fromkeys(("ack_s", "sustain_s", "soak_s", "search_s", "scaled_s") if seconds else (), seconds),
         }  # fmt: skip
         plan = Plan(
             base=Path(scratch),
