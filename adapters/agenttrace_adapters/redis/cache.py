@@ -7,45 +7,19 @@ from typing import Any
 
 from redis.asyncio import Redis
 
-from agenttrace_adapters.redis.link import Link, run_command
+from agenttrace_adapters.redis.adapter import RedisAdapter
+from agenttrace_adapters.redis.link import run_command
 from agenttrace_adapters.redis.url import RedisUrl
 from agenttrace_core.errors import UnavailableError
 from agenttrace_core.ports.cache import MAX_VALUE_BYTES, Cache
-from agenttrace_core.ports.sharing import SharingCapabilities
 
 
-class RedisCache(Cache):
+class RedisCache(RedisAdapter, Cache):
     """Keeps values on the server until their time is over, or the server needs the room (``maxmemory-policy``)."""
 
     def __init__(self, url: RedisUrl) -> None:
-        self._link = Link(url, without="nothing is found in the cache")
+        super().__init__(url, without="nothing is found in the cache")
         self._prefix = f"{url.prefix}:cache:"
-
-    @classmethod
-    def from_url(cls, url: str) -> RedisCache:
-        """Make one from ``redis://host:6379/0``.
-
-        Raises:
-            ConfigurationError: the URL is not one of Redis.
-        """
-        return cls(RedisUrl.parse(url))
-
-    @property
-    def capabilities(self) -> SharingCapabilities:
-        """Shared."""
-        return SharingCapabilities(shared=True)
-
-    async def open(self) -> None:
-        """See whether the server answers; it need not.
-
-        Raises:
-            ConfigurationError: it does not let us in.
-        """
-        await self._link.open()
-
-    async def aclose(self) -> None:
-        """Hang up."""
-        await self._link.aclose()
 
     async def get(self, keys: Iterable[str]) -> Mapping[str, bytes]:
         """Look up; see the port."""

@@ -12,11 +12,11 @@ from redis import exceptions
 from redis.asyncio import Redis
 from redis.asyncio.client import PubSub
 
-from agenttrace_adapters.redis.link import Link, connect, run_command
+from agenttrace_adapters.redis.adapter import RedisAdapter
+from agenttrace_adapters.redis.link import connect, run_command
 from agenttrace_adapters.redis.url import RedisUrl
 from agenttrace_core.errors import UnavailableError
 from agenttrace_core.ports.events import BufferedSubscription, EventBus, Subscription, check_event, check_topic
-from agenttrace_core.ports.sharing import SharingCapabilities
 
 _log = logging.getLogger(__name__)
 
@@ -26,38 +26,12 @@ _QUIET_S = 5.0
 _LONGEST_PAUSE_S = 2.0
 
 
-class RedisEvents(EventBus):
+class RedisEvents(RedisAdapter, EventBus):
     """Tells those who listen on one server, database and prefix. A subscription has a connection of its own."""
 
     def __init__(self, url: RedisUrl) -> None:
         self._url = url
-        self._link = Link(url)
-
-    @classmethod
-    def from_url(cls, url: str) -> RedisEvents:
-        """Make one from ``redis://host:6379/0``.
-
-        Raises:
-            ConfigurationError: the URL is not one of Redis.
-        """
-        return cls(RedisUrl.parse(url))
-
-    @property
-    def capabilities(self) -> SharingCapabilities:
-        """Shared."""
-        return SharingCapabilities(shared=True)
-
-    async def open(self) -> None:
-        """See whether the server answers; it need not.
-
-        Raises:
-            ConfigurationError: it does not let us in.
-        """
-        await self._link.open()
-
-    async def aclose(self) -> None:
-        """Hang up."""
-        await self._link.aclose()
+        super().__init__(url)
 
     async def publish(self, topic: str, event: str) -> None:
         """Tell; see the port."""

@@ -8,10 +8,10 @@ import math
 from redis.asyncio import Redis
 from redis.exceptions import NoScriptError
 
-from agenttrace_adapters.redis.link import Link, run_command
+from agenttrace_adapters.redis.adapter import RedisAdapter
+from agenttrace_adapters.redis.link import run_command
 from agenttrace_adapters.redis.url import RedisUrl
 from agenttrace_core.ports.limiter import RateLimiter
-from agenttrace_core.ports.sharing import SharingCapabilities
 
 TAKE = """
 local amount, rate, burst = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
@@ -41,38 +41,12 @@ return wait
 _HASH = hashlib.sha1(TAKE.encode(), usedforsecurity=False).hexdigest()
 
 
-class RedisLimiter(RateLimiter):
+class RedisLimiter(RedisAdapter, RateLimiter):
     """Limits what passes through all processes that use one server, database and prefix."""
 
     def __init__(self, url: RedisUrl) -> None:
-        self._link = Link(url)
+        super().__init__(url)
         self._prefix = f"{url.prefix}:limit:"
-
-    @classmethod
-    def from_url(cls, url: str) -> RedisLimiter:
-        """Make one from ``redis://host:6379/0``.
-
-        Raises:
-            ConfigurationError: the URL is not one of Redis.
-        """
-        return cls(RedisUrl.parse(url))
-
-    @property
-    def capabilities(self) -> SharingCapabilities:
-        """Shared."""
-        return SharingCapabilities(shared=True)
-
-    async def open(self) -> None:
-        """See whether the server answers; it need not.
-
-        Raises:
-            ConfigurationError: it does not let us in.
-        """
-        await self._link.open()
-
-    async def aclose(self) -> None:
-        """Hang up."""
-        await self._link.aclose()
 
     async def take(self, name: str, amount: int, *, per_second: int, burst: int) -> float:
         """Take from a bucket; see the port."""
