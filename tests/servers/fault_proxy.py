@@ -172,7 +172,7 @@ class FaultProxy:
         server: asyncio.StreamReader,
         to_server: asyncio.StreamWriter,
     ) -> bool:
-        """Do one request. False if the connection is to be reset."""
+        """Do one request. False if the connection is to be reset, or is closed."""
         faults = self._faults
         head = Head(await reader.readuntil(b"\r\n\r\n"))
         method, target, _ = head.first
@@ -221,7 +221,12 @@ class FaultProxy:
         if has_body:
             await _pump(server, writer, answer)
         await writer.drain()
-        return answer.fields.get("connection", "").lower() != "close"
+        if answer.fields.get("connection", "").lower() == "close":
+            # Not by a reset, which takes away what the client has not read yet.
+            writer.close()
+            await writer.wait_closed()
+            return False
+        return True
 
     def _instead(self, asked: Asked, head: Head) -> bytes | None:
         """Return what is answered in place of the server, if anything is."""
