@@ -15,11 +15,6 @@ settings.load_profile("agenttrace")
 pytest_plugins = ["tests.servers.plugin"]
 
 
-def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
-    """Name bytes by their argument: what gzip makes holds the time, and all processes must know a test by one name."""
-    return argname if isinstance(val, bytes) else None
-
-
 @pytest.fixture
 def anyio_backend() -> str:
     """Run async tests on asyncio, which is what the entrypoints run on."""
