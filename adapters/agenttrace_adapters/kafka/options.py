@@ -10,7 +10,8 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 from urllib.parse import parse_qsl, unquote
 
-from agenttrace_core.errors import ConfigurationError
+from agenttrace_core.errors import ConfigurationError, InvalidInputError
+from agenttrace_core.model.principal import check_project
 from agenttrace_core.registry import without_password
 
 DEFAULT_PORT = 9092
@@ -175,11 +176,18 @@ def _text(value: str) -> str:
     return value
 
 
+def _project(value: str) -> str:
+    try:
+        return check_project(value)
+    except InvalidInputError as error:
+        raise ValueError("1 to 63 of a-z, 0-9, '_' and '-', beginning with a letter or digit") from error
+
+
 _OPTIONS: dict[str, Callable[[str], object]] = {
     "partitions": _number(1, 10_000),
     "replication": _number(1, 100),
     "max_message_bytes": _number(1 << 20, 1 << 30),
-    "default_project": _text,
+    "default_project": _project,
     "compression": _one_of(*_COMPRESSIONS),
     "linger_ms": _number(0, 1000),
     "timeout_ms": _number(50, 60_000),

@@ -20,6 +20,7 @@ OVERHEAD_BYTES = 2048
 """More than what a record takes beside its body, with a project's name of up to 1700 bytes."""
 
 _ASIDE = b"\xfa\xff\xff\xff\x0f"  # field 536870911, the greatest that protobuf has, length-delimited
+_LATEST_MS = (1 << 63) // 1_000_000 - 1
 _SIGNALS = {s.encode(): s for s in Signal}
 
 
@@ -53,15 +54,20 @@ def to_record(found: ConsumerRecord, partition: int, default_project: str) -> Re
         made = Headers(
             default_project if project is None else project.decode(errors="surrogatepass"),
             signal,
-            max(0, found.timestamp) * 1_000_000 if received is None else int(received),
+            _nanoseconds(found.timestamp) if received is None else int(received),
         )
         body = found.value or b""
         return Record(position, made, body if signal is Signal.TRACES else _from_aside(body))
-    except (KeyError, ValueError) as error:
+    except (KeyError, ValueError, IndexError) as error:
         raise CorruptionError(
             f"the record at offset {found.offset} of partition {partition} has headers of no known form: {error!r}",
             skip_to=found.offset + 1,
         ) from error
+
+
+def _nanoseconds(timestamp_ms: int) -> int:
+    """Return Kafka's time of a record in nanoseconds; 0 where it has none, or one that is no time in milliseconds."""
+    return timestamp_ms * 1_000_000 if 0 <= timestamp_ms <= _LATEST_MS else 0
 
 
 def _aside(body: bytes) -> bytes:

@@ -25,7 +25,8 @@ _WAITING_RECORDS = 256
 _WAITING_BYTES = 64 << 20
 _PROJECTS_REMEMBERED = 1024
 _HEAD_COST = 512
-_LONGEST_REASON = 2000
+LONGEST_REASON = 2000
+"""Characters of a reason that are kept."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +48,7 @@ class RefusedInput:
         """Return the queue's record of it: a line of JSON, then the body."""
         head = {
             "project": self.project, "signal": str(self.signal), "received_ns": self.received_ns,
-            "reason": self.reason[:_LONGEST_REASON], "spans": self.spans, "encoding": str(self.encoding),
+            "reason": self.reason[:LONGEST_REASON], "spans": self.spans, "encoding": str(self.encoding),
         }  # fmt: skip
         body = json.dumps(head, separators=(",", ":")).encode() + b"\n" + self.body
         return Headers(self.project, Signal.REFUSED, self.received_ns), body
@@ -63,8 +64,8 @@ class RefusedInput:
         try:
             fields = json.loads(head)
             return cls(
-                fields["project"], Signal(fields["signal"]), fields["received_ns"], fields["reason"], fields["spans"],
-                Encoding(fields["encoding"]), rest,
+                str(fields["project"]), Signal(fields["signal"]), _whole(fields["received_ns"]), str(fields["reason"]),
+                _whole(fields["spans"]), Encoding(fields["encoding"]), rest,
             )  # fmt: skip
         except (ValueError, KeyError, TypeError) as error:
             raise InvalidInputError("the record does not hold refused input") from error
@@ -131,3 +132,14 @@ class Refusals:
         if len(self._buckets) > _PROJECTS_REMEMBERED:
             self._buckets.popitem(last=False)
         return granted
+
+
+def _whole(value: object) -> int:
+    """Return a whole number of 64 bits.
+
+    Raises:
+        TypeError: it is something else.
+    """
+    if type(value) is not int or not -(1 << 63) <= value < 1 << 63:
+        raise TypeError(f"{value!r:.40} is no whole number of 64 bits")
+    return value

@@ -15,6 +15,7 @@ import anyio
 import xxhash
 
 from agenttrace_core.errors import CorruptionError, InvalidInputError, NotFoundError
+from agenttrace_core.model.keys import check_key
 from agenttrace_core.model.segment import StoredObject
 from agenttrace_core.ports.queue import Headers, Record, Signal
 from agenttrace_core.ports.storage import ObjectStorage
@@ -62,7 +63,7 @@ class Reference:
         """
         try:
             fields = json.loads(record.body)
-            stored = StoredObject(str(fields["key"]), int(fields["size"]), str(fields["checksum"]))
+            stored = StoredObject(check_key(str(fields["key"])), int(fields["size"]), str(fields["checksum"]))
             reference = cls(Signal(fields["signal"]), stored, bytes.fromhex(fields["digest"]))
         except (ValueError, KeyError, TypeError) as error:
             raise InvalidInputError("the record does not say where its body is") from error

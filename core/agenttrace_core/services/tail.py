@@ -22,15 +22,15 @@ from agenttrace_core.errors import (
     InvalidInputError,
     UnavailableError,
 )  # fmt: skip
-from agenttrace_core.model.principal import DEFAULT_PROJECT
+from agenttrace_core.model.principal import DEFAULT_PROJECT, check_project
 from agenttrace_core.model.segment import OffsetRange
 from agenttrace_core.normalise.prices.pricing import PACKAGE_PRICES, Pricing
 from agenttrace_core.ports.catalog import DeadLetter
-from agenttrace_core.ports.queue import Position, Record, Signal, SpanQueue
+from agenttrace_core.ports.queue import Headers, Position, Record, Signal, SpanQueue
 from agenttrace_core.ports.storage import ObjectStorage
 from agenttrace_core.schema.tables import LOGS, ROWS
 from agenttrace_core.services.memory_of_writes import BodyMemory, body_hash
-from agenttrace_core.services.refusals import RefusedInput
+from agenttrace_core.services.refusals import LONGEST_REASON, RefusedInput
 from agenttrace_core.services.stored_records import Unresolved, resolve
 from agenttrace_core.wire.check import check_traces
 from agenttrace_core.wire.columns import decode_records
@@ -190,16 +190,21 @@ class Tail:
 def decode(read: Read, known: BodyMemory, pricing: Pricing = PACKAGE_PRICES) -> Batch:
     """Decode what was read, leaving out bodies that are ``known``. Takes its time: call it off the event loop."""
     fresh: dict[bytes, Record] = {}
+    letters = [*read.letters]
     repeated = 0
     for record in read.records:
+        if (fault := _fault(record.headers)) is not None:
+            letters.append(_unfiled(record, fault, read.offset_base))
+            continue
         digest = body_hash(record.headers.project + record.headers.signal, record.body)
         if digest in known or digest in fresh:
             repeated += 1
         else:
             fresh[digest] = record
-    letters = [*read.letters]
     for miss in read.unresolved:
-        if miss.reference is not None and (miss.reference.digest in known or miss.reference.digest in fresh):
+        if (fault := _fault(miss.record.headers)) is not None:
+            letters.append(_unfiled(miss.record, fault, read.offset_base))
+        elif miss.reference is not None and (miss.reference.digest in known or miss.reference.digest in fresh):
             repeated += 1
         else:  # and is not remembered: who sends it again brings the bytes
             letters.append(_lost(miss, read.offset_base))
@@ -275,6 +280,23 @@ def _storable(
     return table, refused
 
 
+def _fault(headers: Headers) -> InvalidInputError | None:
+    """Return why a record cannot be kept under what its headers say: whoever writes into the queue sets them."""
+    try:
+        check_project(headers.project)
+    except InvalidInputError as error:
+        return error
+    in_range = -(1 << 63) <= headers.received_ns < 1 << 63
+    return None if in_range else InvalidInputError(f"received_ns = {headers.received_ns} is not a time in 64 bits")
+
+
+def _unfiled(record: Record, fault: InvalidInputError, offset_base: int) -> Letter:
+    """Put a record whose headers are wrong with those of the default project, whole."""
+    _log.error("a record has wrong headers", extra={"position": str(record.position), "error": str(fault)})
+    headers = Headers(DEFAULT_PROJECT, record.headers.signal, time.time_ns())
+    return _poison(replace(record, headers=headers), fault, offset_base)
+
+
 def _poison(record: Record, error: Exception, offset_base: int) -> Letter:
     refusal = _undecoded(record, error)
     return _letter(record, refusal, refusal.to_record()[1], offset_base)
@@ -320,7 +342,8 @@ def _letter(record: Record, refusal: RefusedInput, body: bytes, offset_base: int
             project=record.headers.project,
             signal=refusal.signal,
             received_ns=refusal.received_ns,
-            reason=refusal.reason,
+            # It may hold what no catalog has a place for: halves of surrogate pairs.
+            reason=refusal.reason[:LONGEST_REASON].encode("utf-8", "replace").decode(),
             spans=refusal.spans,
         ),
         body,

@@ -7,10 +7,15 @@ import json
 import pytest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
+from agenttrace_adapters.memory import MemoryQueue, MemoryStorage
+from agenttrace_adapters.sqlite import SqliteCatalog
+from agenttrace_core.ports.catalog import Commit
 from agenttrace_core.ports.queue import Headers, Position, Record, Signal
+from agenttrace_core.services.flush import store_letters
+from agenttrace_core.services.live_group import LiveGroup
 from agenttrace_core.services.memory_of_writes import BodyMemory
 from agenttrace_core.services.refusals import RefusedInput
-from agenttrace_core.services.tail import Read, decode
+from agenttrace_core.services.tail import Read, Tail, decode
 from agenttrace_core.wire.json_read import traces_from_json
 
 _RECEIVED_NS = 1_800_000_000_000_000_000
@@ -70,3 +75,47 @@ def test_what_was_not_decoded_is_tried_again_when_it_is_sent_again() -> None:
     again = decode(Read([poison, _record(1, [_GOOD])], ()), known)
     assert again.repeated == 1
     assert len(again.letters) == 1
+
+
+_REFUSED = {"project": "shop", "signal": "traces", "received_ns": _RECEIVED_NS, "reason": "why", "spans": 1,
+            "encoding": "application/json"}  # fmt: skip
+_STORED = {"signal": "traces", "key": "records/shop/1", "size": 1, "checksum": "", "digest": "00"}
+
+
+def _json(fields: dict[str, object], **others: object) -> bytes:
+    return json.dumps(fields | others).encode()
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize(
+    ("headers", "body", "filed_under"),
+    [
+        pytest.param(("My Team", Signal.TRACES, _RECEIVED_NS), b"", "default", id="project with a blank"),
+        pytest.param(("../../etc", Signal.TRACES, _RECEIVED_NS), b"\xff", "default", id="project that is a path"),
+        pytest.param(("shop\ud800", Signal.LOGS, _RECEIVED_NS), b"\xff", "default", id="project of half a pair"),
+        pytest.param(("shop", Signal.TRACES, 1 << 63), b"", "default", id="received after the end of time"),
+        pytest.param(("a b", Signal.STORED, 0), _json(_STORED, key="records/a b/1"), "default", id="stored, nobody"),
+        pytest.param(("shop", Signal.STORED, 0), _json(_STORED, key="records/shop/../1"), "shop", id="stored above"),
+        pytest.param(("shop", Signal.REFUSED, 0), _json(_REFUSED, spans=1 << 70), "shop", id="refused, too many"),
+        pytest.param(("shop", Signal.REFUSED, 0), _json(_REFUSED, received_ns="noon"), "shop", id="refused at noon"),
+        pytest.param(("shop", Signal.REFUSED, 0), _json(_REFUSED, reason="\ud800"), "shop", id="refused, half a pair"),
+        pytest.param(("shop", Signal.REFUSED, 0), _json(_REFUSED, reason=["x"]), "shop", id="refused, no text"),
+    ],
+)
+async def test_headers_that_no_door_sets_cost_one_record(
+    headers: tuple[str, Signal, int], body: bytes, filed_under: str
+) -> None:
+    """Whoever may write into the topic could stop the writer, and with it everybody's spans, by one record."""
+    queue, storage, catalog = MemoryQueue(), MemoryStorage(), SqliteCatalog(":memory:")
+    await queue.open()
+    await catalog.open()
+    await queue.append(Headers(*headers), body)
+    await queue.append(Headers("shop", Signal.TRACES, _RECEIVED_NS), _record(1, [_GOOD]).body)
+    batch = decode(await Tail(queue, storage, {}, offset_base=0).read(1 << 20), BodyMemory(100))
+    assert batch.rows["trace_id"].to_pylist() == ["01" * 16]
+    group = LiveGroup()
+    group.absorb(batch)
+    letters = await store_letters(group, storage)
+    await catalog.commit(Commit(queue.queue_id, (), bodies=group.bodies, dead_letters=letters))
+    assert [letter.project for letter in letters] == [filed_under]
+    await catalog.aclose()

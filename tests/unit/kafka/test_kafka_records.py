@@ -58,6 +58,8 @@ def test_a_record_of_a_collector_is_traces_of_the_default_project() -> None:
     assert record.headers == Headers("shop", Signal.TRACES, 1_700_000_000_123_000_000)
     assert record.body == b"\x0a\x00"
     assert to_record(_found(None, [], timestamp=-1), 2, "shop").headers.received_ns == 0
+    # What a producer took for milliseconds and are microseconds is no time in nanoseconds.
+    assert to_record(_found(None, [], timestamp=1_700_000_000_123_456), 2, "shop").headers.received_ns == 0
 
 
 @pytest.mark.parametrize(
@@ -78,8 +80,9 @@ def test_headers_that_make_no_sense_cost_one_record(headers: list[tuple[str, byt
 def test_a_body_beside_its_field_is_damage() -> None:
     """What is cut off must not be taken for whole."""
     value = Outgoing(Headers("p", Signal.LOGS, 1), b"body").value
-    with pytest.raises(CorruptionError):
-        to_record(_found(value[:-1], [("agenttrace-signal", b"logs")]), 2, "shop")
+    for cut in (value[:-1], value[:5]):
+        with pytest.raises(CorruptionError):
+            to_record(_found(cut, [("agenttrace-signal", b"logs")]), 2, "shop")
 
 
 def _read(batch: bytes) -> list[ConsumerRecord]:
