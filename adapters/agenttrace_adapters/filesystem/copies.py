@@ -8,9 +8,10 @@
 
 Locks go with the process that holds them: after a kill, the next one finds the parts of the dead
 unlocked, and removes them. A file is as old as its last use, which its access time says; the oldest
-goes first, unless somebody uses it, and with it whatever nobody has used for a day: what it is of may have
-been deleted on purpose, by a process of another machine. Copies are a cache, so nothing is fsynced: each
-process believes a file only once it has seen its checksum.
+goes first, unless somebody uses it, and with it every copy that nobody has used for a day: what it is of
+may have been deleted on purpose, by a process of another machine. Files of other names are not ours, and
+stay. Copies are a cache, so nothing is fsynced: each process believes a file only once it has seen its
+checksum.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ import errno
 import fcntl
 import mmap
 import os
+import re
 import tempfile
 import time
 from collections.abc import Generator, Iterator
@@ -33,6 +35,7 @@ from agenttrace_core.ports.storage import LocalCopy
 
 _LOCK = "lock"
 _PART = ".part"
+_NAME = re.compile(rf"[0-9a-f]{{16}}-[0-9a-f]{{32}}({re.escape(_PART)})?")
 _PIECE = 8 << 20
 _STAMP_EVERY_S = 10.0
 _UNUSED_S = 86_400.0
@@ -189,11 +192,11 @@ class CopiesFolder:
             os.close(fd)
 
     def _entries(self) -> Iterator[_Entry]:
-        """Yield what is there. Parts whose fetcher died, and what nobody has used for a day, are removed."""
+        """Yield the copies there are. Parts whose fetcher died, and what nobody has used for a day, are removed."""
         with os.scandir(self._folder) as found:
             for entry in found:
                 path = Path(entry.path)
-                if entry.name == _LOCK or (entry.name.endswith(_PART) and _remove_if_unlocked(path)):
+                if not _NAME.fullmatch(entry.name) or (entry.name.endswith(_PART) and _remove_if_unlocked(path)):
                     continue
                 with suppress(FileNotFoundError):
                     stat = entry.stat()

@@ -34,6 +34,7 @@ from agenttrace_core.errors import UnavailableError
 from agenttrace_core.ports.live import LiveChunk, LiveState, LiveTable
 
 _MANIFEST = "manifest.json"
+_EPOCH = "epoch-"
 _READ_TRIES = 50
 
 
@@ -117,7 +118,7 @@ class FilesystemLiveTable(LiveTable):
             return replace(state, chunks=tuple(s.mapped for s in shared.values()))
 
     def _epoch_folder(self, epoch: str) -> Path:
-        return self._folder / f"epoch-{quote(epoch, safe='')}"
+        return self._folder / f"{_EPOCH}{quote(epoch, safe='')}"
 
     def _share(self, folder: Path, chunk: LiveChunk) -> _Shared:
         known = self._shared.get(chunk.id)
@@ -151,7 +152,7 @@ class FilesystemLiveTable(LiveTable):
 
     def _remove_leftovers(self, folder: Path) -> None:
         for path in self._folder.iterdir():
-            if path.is_dir() and path != folder:
+            if path.name.startswith(_EPOCH) and path != folder:
                 shutil.rmtree(path, ignore_errors=True)
             elif path.suffix == ".tmp":
                 path.unlink(missing_ok=True)

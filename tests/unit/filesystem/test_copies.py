@@ -295,3 +295,18 @@ async def test_a_process_that_is_killed_in_the_middle_holds_up_nobody(elsewhere:
         assert _copies(tmp_path / "copies") == []
         (await storage.copy(item)).release()
     assert len(_copies(tmp_path / "copies")) == 1
+
+
+async def test_what_others_keep_in_the_folder_stays(elsewhere: _Counted, tmp_path: Path) -> None:
+    """Set to a folder that is in use, the server would delete whatever lies there, the oldest first."""
+    folder = tmp_path / "copies"
+    (folder / "photos").mkdir(parents=True)
+    others = [folder / "thesis.pdf", folder / "notes.part", folder / "photos" / "1.jpg"]
+    for path in others:
+        path.write_bytes(bytes(_SIZE))
+        os.utime(path, (1, 1))
+    async with opened(CopiedStorage(elsewhere, folder, max_bytes=_SIZE)) as storage:
+        for number in range(3):
+            (await storage.copy(await _stored(elsewhere, number))).release()
+    assert all(path.exists() for path in others)
+    assert len(list(folder.glob("*-*"))) == 1
