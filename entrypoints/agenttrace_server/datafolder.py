@@ -96,7 +96,8 @@ def check(folder: Path) -> None:
         ConfigurationError: it belongs to a newer release, holds other things, or cannot be made.
     """
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        # What agents were told is for the eyes of whoever runs the server. A folder that is there stays as it is.
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         found = read_format(folder)
         if found is None:
             _refuse_foreign(folder)

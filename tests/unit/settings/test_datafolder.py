@@ -55,6 +55,17 @@ def test_a_folder_with_other_things_in_it_is_refused(tmp_path: Path) -> None:
     assert [entry.name for entry in tmp_path.iterdir()] == ["thesis.tex"]
 
 
+def test_a_new_folder_is_its_owners_alone(tmp_path: Path) -> None:
+    """Lost: every user of the machine reads what agents were told; or a folder shared on purpose is closed."""
+    datafolder.check(tmp_path / "a" / "data")
+    assert (tmp_path / "a" / "data").stat().st_mode & 0o777 == 0o700
+    shared = tmp_path / "shared"
+    shared.mkdir()
+    shared.chmod(0o750)
+    datafolder.check(shared)
+    assert shared.stat().st_mode & 0o777 == 0o750
+
+
 def test_a_damaged_format_is_told(tmp_path: Path) -> None:
     """Lost: a torn file is taken for an empty folder and written over."""
     (tmp_path / "format.json").write_text('{"form')
