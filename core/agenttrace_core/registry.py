@@ -6,12 +6,15 @@ object is a class with ``from_url``.
 
 from __future__ import annotations
 
+import re
 from importlib.metadata import EntryPoint, entry_points
 
 from agenttrace_core.errors import ConfigurationError, MissingExtraError
 from agenttrace_core.ports.adapter import Adapter
 
 GROUP = "agenttrace.adapters"
+
+_PASSWORD_OPTION = re.compile(r"([?&]\w*password=)[^&]*")
 
 _EXTRA_OF_MODULE = {
     "aiobotocore": "s3", "aioboto3": "s3", "aiokafka": "kafka", "asyncpg": "postgres", "cramjam": "kafka",
@@ -60,6 +63,7 @@ def _load(port: str, entry: EntryPoint) -> type[Adapter]:
 
 
 def without_password(url: str) -> str:
-    """Return a URL as it may be shown: what stands between ``//`` and the last ``@`` is left out."""
+    """Return a URL as it may be shown: without what stands between ``//`` and the last ``@``, nor ``…password=``."""
     before, at, after = url.rpartition("@")
-    return f"{before.split('//')[0]}//…@{after}" if at and "//" in before else url
+    shown = f"{before.split('//')[0]}//…@{after}" if at and "//" in before else url
+    return _PASSWORD_OPTION.sub(r"\1…", shown)

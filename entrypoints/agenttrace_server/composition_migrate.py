@@ -8,6 +8,7 @@ from pathlib import Path
 
 from agenttrace_adapters.memory import MemoryLiveTable
 from agenttrace_core.errors import ConfigurationError, WatermarkConflictError
+from agenttrace_core.registry import without_password
 from agenttrace_core.services.migrate import Deployment, MigrateProgress, MigrateService
 from agenttrace_core.services.migrate_check import Checked
 from agenttrace_core.services.write import WriteService
@@ -97,7 +98,8 @@ def _refuse_the_same(source: Settings, target: Settings) -> None:
     if source.data.resolve() == target.data.resolve():
         raise ConfigurationError(f"--from and --to have the same data folder, {source.data}: give the target its own")
     if source.metadata == target.metadata:
-        raise ConfigurationError(f"--from and --to have the same metadata, {source.metadata}: there is nothing to move")
+        where = without_password(source.metadata)
+        raise ConfigurationError(f"--from and --to have the same metadata, {where}: there is nothing to move")
 
 
 async def _refuse_running(deployment: Deployment, option: str) -> None:

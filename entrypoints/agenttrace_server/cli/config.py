@@ -2,24 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 
 import click
 
+from agenttrace_core.registry import without_password
 from agenttrace_server.cli.options import config_option, data_option, resolve_server
 from agenttrace_server.settings import Settings
-
-_DURATIONS = {
-    "ingest.body_timeout",
-    "write.flush_age",
-    "write.lease",
-    "compact.interval",
-    "compact.settle",
-    "compact.grace",
-    "query.broken_after",
-    "query.timeout",
-}
 
 
 @click.command("config")
@@ -50,8 +39,8 @@ def _shown(key: str, settings: Settings) -> str:
         return ", ".join(f"{k.project}:{k.sha256[:8]}…" for k in settings.auth.keys) or "none"
     if key.endswith("_bytes") and isinstance(value, int):
         return format_size(value)
-    if key in _DURATIONS:
+    if isinstance(value, float):  # all of them are durations
         return f"{value:g}s"
     if isinstance(value, tuple):
         return ", ".join(map(str, value)) or "none"
-    return re.sub(r"(//[^:/@]*):[^@]*@", r"\1:…@", str(value))
+    return without_password(str(value))

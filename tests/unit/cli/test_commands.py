@@ -88,14 +88,25 @@ def test_config_says_where_values_come_from_and_no_secret(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Lost: finding out why a setting has its value; a password on a screen that is shared."""
-    Path("agenttrace.toml").write_text('metadata = "postgresql://me:topsecret@db/x"\n[query]\nport = 8001\n')
+    secret = "postgresql://me:top@secret@db/x?sslpassword=topsecret&sslmode=require"
+    Path("agenttrace.toml").write_text(f'metadata = "{secret}"\n[query]\nport = 8001\n')
     monkeypatch.setenv("AGENTTRACE_WRITE__FLUSH_AGE", "90s")
     assert run(["config"]) == 0
     lines = {line.split()[0]: line.split()[1:] for line in capsys.readouterr().out.splitlines()}
     assert lines["query.port"] == ["8001", "agenttrace.toml"]
     assert lines["write.flush_age"] == ["90s", "environment", "AGENTTRACE_WRITE__FLUSH_AGE"]
     assert lines["ingest.port"] == ["4318", "default"]
-    assert lines["metadata"] == ["postgresql://me:…@db/x", "agenttrace.toml"]
+    assert lines["metadata"] == ["postgresql://…@db/x?sslpassword=…&sslmode=require", "agenttrace.toml"]
+
+
+def test_migrate_tells_no_password(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    """Lost: a slip in one of two files puts the database's password on the screen."""
+    for name in ("from", "to"):
+        (tmp_path / name).write_text(f'data = "{tmp_path / name}.d"\nmetadata = "postgresql://me:topsecret@db/x"\n')
+    assert run(["migrate", "--from", str(tmp_path / "from"), "--to", str(tmp_path / "to")]) == 2
+    told = capsys.readouterr().err
+    assert "the same metadata, postgresql://…@db/x" in told
+    assert "topsecret" not in told
 
 
 def test_doctor_finds_fault_and_says_what_to_do(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
