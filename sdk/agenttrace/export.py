@@ -32,6 +32,7 @@ from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from agenttrace import semconv
 from agenttrace.context import propagated
 from agenttrace.encode import encode_span, logs_request, rejected_of, traces_request
+from agenttrace.quiet import never_raises
 from agenttrace.redaction import redacted
 from agenttrace.settings import Settings
 from agenttrace.transport import Outcome, Transport
@@ -83,7 +84,8 @@ class Exporter(SpanProcessor):
         self._records: deque[Record] = deque()
         self._bytes = 0
         self._running: dict[int, _Running] = {}
-        self._lock = threading.Lock()
+        # One that its holder may take again: a span may end when garbage is collected, which happens at any line.
+        self._lock = threading.RLock()
         self._sending = threading.Lock()
         self._wake = threading.Event()
         self._thread: threading.Thread | None = None
@@ -119,16 +121,18 @@ class Exporter(SpanProcessor):
     def _enqueue(self, span: ReadableSpan, size: int) -> None:
         settings = self._settings
         with self._lock:
-            if (
-                self._closed
-                or len(self._spans) >= settings.max_queue_spans
-                or self._bytes + size > settings.max_queue_bytes
-            ):
-                self._drop(1, _FULL)
-                return
-            self._spans.append((span, size))
-            self._bytes += size
+            has_room = (
+                not self._closed
+                and len(self._spans) < settings.max_queue_spans
+                and self._bytes + size <= settings.max_queue_bytes
+            )
+            if has_room:
+                self._spans.append((span, size))
+                self._bytes += size
             waiting = len(self._spans)
+        if not has_room:
+            self._drop(1, _FULL)
+            return
         if self._thread is None:
             self._start_thread()
         if waiting >= _BATCH_SPANS and not self._wake.is_set():
@@ -139,11 +143,13 @@ class Exporter(SpanProcessor):
         with self._lock:
             if self._closed:
                 return
-            if self._bytes + len(record) > self._settings.max_queue_bytes:
-                self._drop(1, _FULL)
-                return
-            self._records.append((resource, scope, record))
-            self._bytes += len(record)
+            has_room = self._bytes + len(record) <= self._settings.max_queue_bytes
+            if has_room:
+                self._records.append((resource, scope, record))
+                self._bytes += len(record)
+        if not has_room:
+            self._drop(1, _FULL)
+            return
         if self._thread is None:
             self._start_thread()
 
@@ -169,10 +175,11 @@ class Exporter(SpanProcessor):
         self._flush(budget_s, patient=False)
         with self._lock:
             self._closed = True
-            self._drop(len(self._spans) + len(self._records), "the program ended before they were sent")
+            unsent = len(self._spans) + len(self._records)
             self._spans.clear()
             self._records.clear()
             self._running.clear()
+        self._drop(unsent, "the program ended before they were sent")
         self._wake.set()
         thread, self._thread = self._thread, None
         if thread is not None and thread is not threading.current_thread():
@@ -309,12 +316,15 @@ class Exporter(SpanProcessor):
         self._drop(rejected, outcome.reason)
 
     def _drop(self, count: int, why: str) -> None:
+        """Count what is dropped, and tell it in the log. Not to be called under the lock: a log may make spans."""
         if not count:
             return
-        if not self.counts.untold:
+        with self._lock:
+            is_first = not self.counts.untold
+            self.counts.dropped += count
+            self.counts.untold += count
+        if is_first:
             _log.warning("%d spans or scores are dropped: %s", count, why)
-        self.counts.dropped += count
-        self.counts.untold += count
 
 
 @dataclass(slots=True)
@@ -379,8 +389,7 @@ def _run(reference: Callable[[], Exporter | None]) -> None:
 
 def _at_exit() -> None:
     for exporter in list(_exporters):
-        with contextlib.suppress(Exception):
-            exporter.shutdown()
+        never_raises(exporter.shutdown)()
 
 
 def _after_fork_in_child() -> None:

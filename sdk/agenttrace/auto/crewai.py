@@ -18,7 +18,7 @@ from opentelemetry.trace import SpanKind
 from agenttrace import semconv
 from agenttrace.auto import openai_messages as messages
 from agenttrace.auto.inference import Cover, stands_back
-from agenttrace.auto.quiet import never_raises
+from agenttrace.quiet import never_raises
 from agenttrace.spans import Span
 from agenttrace.tracer import AgentTrace, SpanContext
 

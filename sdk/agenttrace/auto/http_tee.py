@@ -15,6 +15,8 @@ from typing import Any, Final
 
 import httpx
 
+from agenttrace.quiet import never_raises
+
 _MOST_BYTES: Final = 8 << 20
 _GZIP_OR_ZLIB: Final = 32 + zlib.MAX_WBITS
 
@@ -48,8 +50,7 @@ class Heard:
         told, self._on_done = self._on_done, None
         if told is not None:
             self.error = error
-            with contextlib.suppress(Exception):
-                told(self)
+            never_raises(told)(self)
 
     def values(self) -> list[dict[str, Any]]:
         """Return the JSON objects in what was heard: of each event, if it is a stream of events, else of the whole."""
@@ -135,6 +136,6 @@ class _AsyncTee(httpx.AsyncByteStream):
 def _object(text: str) -> dict[str, Any] | None:
     try:
         value = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     return value if isinstance(value, dict) else None

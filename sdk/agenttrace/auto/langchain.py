@@ -22,8 +22,8 @@ from opentelemetry.trace import SpanKind, set_span_in_context
 from agenttrace import semconv
 from agenttrace.auto import langchain_messages as said
 from agenttrace.auto.inference import Cover, stands_back
-from agenttrace.auto.quiet import never_raises
 from agenttrace.content import as_text
+from agenttrace.quiet import never_raises
 from agenttrace.spans import Span, record_error
 from agenttrace.tracer import AgentTrace
 

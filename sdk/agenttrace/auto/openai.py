@@ -19,8 +19,8 @@ from opentelemetry.trace import SpanKind
 from agenttrace import semconv
 from agenttrace.auto import openai_messages as messages
 from agenttrace.auto.inference import covering, stands_back
-from agenttrace.auto.quiet import never_raises
 from agenttrace.content import as_text
+from agenttrace.quiet import never_raises
 from agenttrace.spans import Span, record_error
 from agenttrace.tracer import AgentTrace
 

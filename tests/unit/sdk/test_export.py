@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
 import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -51,6 +53,64 @@ def test_what_does_not_fit_is_dropped_counted_and_told(receiver: Receiver, caplo
         assert (counts.sent, counts.dropped) == (11, 15)
         told = [attributes(s)["agenttrace.sdk.dropped_spans"] for s in receiver.spans if len(s.attributes) == 2]
         assert told == [15]
+
+
+def _ends(work: Callable[[], None]) -> bool:
+    thread = threading.Thread(target=work, daemon=True)
+    thread.start()
+    thread.join(20)
+    return not thread.is_alive()
+
+
+def test_a_log_that_makes_spans_itself_stops_nobody(receiver: Receiver) -> None:
+    """A handler that sends records over an instrumented client ends a span while one is being dropped."""
+    tracer = AgentTrace(receiver.url, live="none", interval_s=60, max_queue_spans=1)
+
+    class Sending(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            with tracer.span("log"):
+                pass
+
+    handler, log = Sending(), logging.getLogger("agenttrace")
+    log.addHandler(handler)
+    try:
+        assert _ends(lambda: _spans(tracer, 3))
+    finally:
+        log.removeHandler(handler)
+    assert _exporter(tracer).counts.dropped == 3
+    tracer.shutdown(2)
+
+
+def test_a_span_that_ends_when_garbage_is_collected_stops_nobody(receiver: Receiver) -> None:
+    """An answer that nobody has read ends its span when it is forgotten, which may be at any line of ours."""
+    tracer = AgentTrace(receiver.url, live="none", interval_s=60, max_queue_spans=100_000)
+
+    class Forgotten:
+        left = 100_000
+
+        def __init__(self) -> None:
+            self.itself = self
+
+        def __del__(self) -> None:
+            if Forgotten.left:
+                Forgotten.left -= 1
+                with tracer.span("forgotten"):
+                    pass
+                Forgotten()
+
+    def work() -> None:
+        before = gc.get_threshold()
+        gc.set_threshold(1, 1_000_000, 1_000_000)
+        try:
+            Forgotten()
+            _spans(tracer, 3_000)
+        finally:
+            gc.set_threshold(*before)
+            Forgotten.left = 0
+
+    assert _ends(work)
+    assert tracer.flush(20)
+    tracer.shutdown(2)
 
 
 def test_requests_stay_below_their_bound(receiver: Receiver) -> None:
