@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from opentelemetry.sdk.trace import Event, ReadableSpan
-from opentelemetry.trace import Status
+from opentelemetry.trace import Link, Status
 
 from agenttrace.settings import Redact, Settings
 
@@ -17,7 +17,7 @@ _FAILED: Final = "(redaction failed: nothing is sent)"
 
 
 def redacted(span: ReadableSpan, settings: Settings) -> ReadableSpan:
-    """Return the span with every text of its attributes, events and status given to the hook, if there is one."""
+    """Return the span with every text of its attributes, events, links and status given to the hook, if any."""
     redact = settings.redact
     if redact is None:
         return span
@@ -29,9 +29,9 @@ def redacted(span: ReadableSpan, settings: Settings) -> ReadableSpan:
         context=span.get_span_context(),
         parent=span.parent,
         resource=span.resource,
-        attributes=_attributes(redact, span.attributes),
-        events=[Event(e.name, _attributes(redact, e.attributes), e.timestamp) for e in span.events],
-        links=span.links,
+        attributes=redacted_attributes(redact, span.attributes),
+        events=[Event(e.name, redacted_attributes(redact, e.attributes), e.timestamp) for e in span.events],
+        links=[Link(link.context, redacted_attributes(redact, link.attributes)) for link in span.links],
         kind=span.kind,
         status=status,
         start_time=span.start_time,
@@ -40,7 +40,10 @@ def redacted(span: ReadableSpan, settings: Settings) -> ReadableSpan:
     )
 
 
-def _attributes(redact: Redact, attributes: Mapping[str, Any] | None) -> dict[str, Any]:
+def redacted_attributes(redact: Redact | None, attributes: Mapping[str, Any] | None) -> dict[str, Any]:
+    """Return attributes with every text given to the hook, if there is one; what it makes None of is left out."""
+    if redact is None:
+        return dict(attributes or {})
     out: dict[str, Any] = {}
     for key, value in (attributes or {}).items():
         if isinstance(value, str):

@@ -21,6 +21,7 @@ from agenttrace.context import Scope
 from agenttrace.decorators import Call, traced
 from agenttrace.encode import encode_event_record
 from agenttrace.pipeline import Pipeline, pipeline_of
+from agenttrace.redaction import redacted_attributes
 from agenttrace.settings import Settings
 from agenttrace.spans import Span, record_error
 from agenttrace_core.version import __version__
@@ -214,10 +215,9 @@ class AgentTrace:
         attributes: dict[str, Any] = {semconv.EVALUATION_NAME: clean(name)}
         if value is not None:
             attributes[semconv.EVALUATION_VALUE] = float(value)
-        if label is not None:
-            attributes[semconv.EVALUATION_LABEL] = clean(label)
-        if explanation is not None:
-            attributes[semconv.EVALUATION_EXPLANATION] = clean(explanation)
+        given = {semconv.EVALUATION_LABEL: label, semconv.EVALUATION_EXPLANATION: explanation}
+        texts = {key: clean(text) for key, text in given.items() if text is not None}
+        attributes |= redacted_attributes(self.settings.redact, texts)
         record = encode_event_record(
             semconv.EVALUATION, attributes, time_ns=time.time_ns(), trace_id=trace_number, span_id=span_number
         )

@@ -310,17 +310,21 @@ def test_secrets_do_not_leave_the_process(receiver: Receiver) -> None:
 
     with tracer.span("outer", input={"p": "hunter2"}) as span:
         span.set_attributes({"drop": "hunter2", "tags": ["hunter2", "b"], "e": "explode hunter2", "n": 1})
+        span.otel.add_link(span.otel.get_span_context(), {"of": "hunter2"})
+        span.score("judge", label="hunter2", explanation="it said hunter2")
         with pytest.raises(ValueError, match="wrong"):
             tool("hunter2")
         assert tracer.flush(5)
     tracer.shutdown(5)
     assert not any(b"hunter2" in body for *_, body in receiver.requests)
+    assert any(b"it said ***" in body for *_, body in receiver.requests)
     (outer,) = (s for s in receiver.spans if s.name == "outer" and s.end_time_unix_nano)
     assert attributes(outer) == {
         "input.value": '{"p":"***"}', "tags": ["***", "b"], "e": "(redaction failed: nothing is sent)", "n": 1
     }  # fmt: skip
     (failed,) = (s for s in receiver.spans if s.name == "tool" and s.end_time_unix_nano)
     assert failed.status.message == "wrong: ***"
+    assert outer.links[0].attributes[0].value.string_value == "***"
     assert "wrong: ***" in attributes(failed.events[0])["exception.stacktrace"]
 
 
