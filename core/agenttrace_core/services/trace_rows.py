@@ -45,5 +45,6 @@ def behind(lag: Lag) -> str:
     """Return what to add to the news that something is not there, while not all is readable that was acknowledged."""
     if not lag.partial:
         return ""
-    size = "" if lag.lag_bytes is None else f" ({lag.lag_bytes:,} bytes)"
+    told = ((lag.lag_bytes, "bytes"), (lag.lag_records, "records"))
+    size = next((f" ({count:,} {unit})" for count, unit in told if count is not None), "")
     return f"; but not all that was acknowledged is readable yet{size}: ask again"

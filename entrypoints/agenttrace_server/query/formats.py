@@ -2,7 +2,7 @@
 
 Whoever asks by ``format=`` or by the header ``Accept`` gets the same rows. In JSON they stand in an
 object with what else is to be said; the other forms hold rows alone, and the rest is in headers:
-``agenttrace-next-cursor`` and ``agenttrace-lag-bytes``.
+``agenttrace-next-cursor``, ``agenttrace-partial``, and ``agenttrace-lag-bytes`` or ``agenttrace-lag-records``.
 """
 
 from __future__ import annotations
@@ -40,7 +40,8 @@ MEDIA_TYPES: Mapping[Format, str] = {
 """The media type of each, as IANA has them registered; NDJSON has none, and goes by this one."""
 
 _BY_MEDIA_TYPE = {media_type: each for each, media_type in MEDIA_TYPES.items()} | {"application/jsonl": Format.NDJSON}
-NEXT_CURSOR, LAG_BYTES, PARTIAL = "agenttrace-next-cursor", "agenttrace-lag-bytes", "agenttrace-partial"
+NEXT_CURSOR, PARTIAL = "agenttrace-next-cursor", "agenttrace-partial"
+LAG_BYTES, LAG_RECORDS = "agenttrace-lag-bytes", "agenttrace-lag-records"
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +90,8 @@ def response(rows: Rows, wanted: Format) -> Response:
     headers = {PARTIAL: "true" if rows.lag.partial else "false"}
     if rows.lag.lag_bytes is not None:
         headers[LAG_BYTES] = str(rows.lag.lag_bytes)
+    if rows.lag.lag_records is not None:
+        headers[LAG_RECORDS] = str(rows.lag.lag_records)
     if rows.next_cursor is not None:
         headers[NEXT_CURSOR] = rows.next_cursor
     return Response(_WRITERS[wanted](rows), media_type=MEDIA_TYPES[wanted], headers=headers)
@@ -103,6 +106,11 @@ def responses(model: type[Any] | None = None) -> dict[int | str, dict[str, Any]]
         MEDIA_TYPES[Format.PARQUET]: binary,
     }
     return {200: {"content": content} | ({} if model is None else {"model": model})}
+
+
+def lag(given: Lag) -> dict[str, Any]:
+    """Say in JSON whether all that was acknowledged is in an answer, and how much is not."""
+    return {"partial": given.partial, "lag_bytes": given.lag_bytes, "lag_records": given.lag_records}
 
 
 def plain_rows(table: pa.Table) -> list[dict[str, Any]]:
@@ -129,7 +137,7 @@ def _json(rows: Rows) -> bytes:
     body: dict[str, Any] = {rows.name: plain_rows(rows.table), **rows.extra}
     if rows.paged:
         body["next_cursor"] = rows.next_cursor
-    return json_text.dumps(body | {"partial": rows.lag.partial, "lag_bytes": rows.lag.lag_bytes})
+    return json_text.dumps(body | lag(rows.lag))
 
 
 def _ndjson(rows: Rows) -> bytes:

@@ -22,9 +22,8 @@ from agenttrace_core.services.log_events import LogEvent
 from agenttrace_core.services.read import ReceiptState
 from agenttrace_core.services.span_detail import SpanDetail
 from agenttrace_core.services.trace_views import TracePage
-from agenttrace_core.services.view import Lag
 from agenttrace_core.wire import json_text
-from agenttrace_server.query.formats import money, plain_rows
+from agenttrace_server.query.formats import lag, money, plain_rows
 from agenttrace_server.query.sending import Sent
 from agenttrace_server.query.tables import LIGHT_FIELDS, light_table, quality, score_table
 
@@ -166,11 +165,6 @@ def summary(given: TraceSummary, as_of: AsOf) -> dict[str, Any]:
         "status": given.status,
         "state": state,
     }
-
-
-def lag(given: Lag) -> dict[str, Any]:
-    """Whether all that was acknowledged is in an answer."""
-    return {"partial": given.partial, "lag_bytes": given.lag_bytes}
 
 
 def error_body(error: AgentTraceError) -> bytes:

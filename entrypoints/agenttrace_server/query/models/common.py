@@ -32,7 +32,11 @@ class Error(Model):
 
 
 class Partial(Model):
-    """``partial`` says that something acknowledged was not readable yet; ``lag_bytes`` how much of the log."""
+    """``partial`` says that something acknowledged was not readable yet; the others how much of the queue.
+
+    That is ``lag_bytes``, or ``lag_records`` where the queue counts records. Both are null where it does not answer.
+    """
 
     partial: bool = False
     lag_bytes: int | None = 0
+    lag_records: int | None = None
