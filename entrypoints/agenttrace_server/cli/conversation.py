@@ -72,14 +72,14 @@ def _part(part: dict[str, Any], longest: int) -> Iterator[tuple[str, str]]:
             yield from _text(f"← {failed}{part.get('name') or ''} {_shown(part.get('response'))}", "cyan not bold")
         case "blob" | "uri" | "file":
             what = part.get("media_id") or part.get("uri") or part.get("file_id")
-            size = f", {part['bytes']:,} bytes" if part.get("bytes") else ""
+            size = f", {part['bytes']:,} bytes" if isinstance(part.get("bytes"), int) else ""
             kind_of = part.get("mime_type") or part.get("modality") or kind
             yield f"[{plain(kind_of, 60)}{size}] {plain(what, 200)}", "blue not bold"
         case "document":
             score = f" ({part['score']})" if part.get("score") is not None else ""
             yield from _text(f"▪{score} {_shown(part.get('content'))}", "not bold")
         case "embedding":
-            yield f"[a vector of {part.get('dimensions')} numbers]", "dim not bold"
+            yield from _text(f"[a vector of {part.get('dimensions')} numbers]", "dim not bold")
         case _:
             yield from _text(f"[{kind}] {_shown({k: v for k, v in part.items() if k != 'type'})}", "dim not bold")
 

@@ -105,7 +105,7 @@ def _work(client: Client, files: tuple[str, ...], tally: Tally) -> Iterator[Call
     from agenttrace_server.cli.terminal import console
     from agenttrace_server.cli.text import plain
 
-    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeRemainingColumn())
+    columns = (TextColumn("{task.description}", markup=False), BarColumn(), DownloadColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console(stderr=True), transient=True) as progress:
         for name in files:
             size = None if name == "-" else Path(name).stat().st_size

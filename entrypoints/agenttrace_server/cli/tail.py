@@ -47,7 +47,7 @@ def tail_command(
             if event == "skipped":
                 click.echo("agenttrace: too much arrives to show all of it; some spans were left out", err=True)
             elif as_json:
-                click.echo(data_of)
+                click.echo(json.dumps(json.loads(data_of)))  # in ASCII, as nothing that a terminal would obey
             else:
                 line = _line(json.loads(data_of), narrow=screen.width < _NARROW)
                 screen.print(line, no_wrap=True, overflow="ellipsis", crop=True)

@@ -83,3 +83,15 @@ def test_a_conversation_is_told_once() -> None:
     ]  # fmt: skip
     second = {"input_messages": [user, answer], "output_messages": None, "system_instructions": None}
     assert [line.plain for line in said.lines(second)] == ["… 1 as above", "tool: ← track Leeds"]
+
+
+def test_parts_of_any_make_are_neutral() -> None:
+    """Lost: a sender who names a part as ours are named writes on the reader's terminal, or ends the command."""
+    parts = [
+        {"type": "embedding", "dimensions": "\x1b[2J"}, {"type": "blob", "bytes": "\x1b[2J"},
+        {"type": "document", "score": "\x1b[2J", "content": ["\x1b[2J"]}, {"type": "\x1b[2J", "x": "\x1b[2J"},
+        {"type": "tool_call", "name": ["\x1b[2J"], "arguments": {"\x1b[2J": 1}}, {"type": "uri", "uri": ["\x1b[2J"]},
+    ]  # fmt: skip
+    lines = [line.plain for line in Conversation().lines({"input_messages": [{"role": "\x1b[2J", "parts": parts}]})]
+    assert len(lines) == len(parts)
+    assert "\x1b" not in "".join(lines)
