@@ -50,6 +50,14 @@ def format_size(size: float) -> str:
     return f"{size:.1f} TiB"
 
 
+def format_duration(seconds: float) -> str:
+    """Return seconds as ``parse_duration`` reads them: ``"7d"``, ``"90s"``, ``"0.5s"``."""
+    days, rest = divmod(seconds, _SECONDS["d"])
+    if days and not rest:
+        return f"{days:.0f}d"
+    return f"{seconds:f}".rstrip("0").rstrip(".") + "s"
+
+
 def _quantity(value: object, wanted: str) -> tuple[float, str]:
     if isinstance(value, (int, float)) and not isinstance(value, bool) and value >= 0:
         return float(value), ""

@@ -30,7 +30,7 @@ def config_command(config: Path | None, data: Path | None, describe: bool) -> No
 
 
 def _shown(key: str, settings: Settings) -> str:
-    from agenttrace_server.settings_units import format_size
+    from agenttrace_server.settings_units import format_duration, format_size
 
     value: object = settings
     for part in key.split("."):
@@ -40,7 +40,7 @@ def _shown(key: str, settings: Settings) -> str:
     if key.endswith("_bytes") and isinstance(value, int):
         return format_size(value)
     if isinstance(value, float):  # all of them are durations
-        return f"{value:g}s"
+        return format_duration(value)
     if isinstance(value, tuple):
         return ", ".join(map(str, value)) or "none"
     return without_password(str(value))
