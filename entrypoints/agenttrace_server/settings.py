@@ -96,7 +96,7 @@ class QuerySettings(_Section):
     timeout: Duration = Field(default=30.0, gt=0, description="a question that takes longer is given up")
     concurrent: int = Field(default=8, ge=1, description="questions worked on at once; some more wait, others get 429")
     max_rows: int = Field(default=100_000, ge=1, description="rows of an answer that does not come in pages")
-    streams: int = Field(default=256, ge=1, description="live streams open at once")
+    streams: int = Field(default=256, ge=1, description="live streams and exports open at once")
     live_bytes: Size = Field(
         default=512 * 2**20,
         ge=2**20,

@@ -190,6 +190,12 @@ async def test_an_answer_with_too_many_rows_is_refused_by_name(tmp_path: Path) -
         assert "query.max_rows" in answer.json()["error"]["message"]
         rows = (await api.get("/api/v1/analytics/usage", group_by="name", top=9)).json()["rows"]
         assert (len(rows), sum(row["spans"] for row in rows)) == (10, 29)
+        of = {"name": "helpful", "value": 1, "trace_id": f"{1:032x}"}
+        scores = [{**of, "span_id": f"{n:016x}"} for n in range(1, 30)]
+        given = await api.client.post("/api/v1/scores", json=scores)
+        await api.readable(given.headers["agenttrace-receipt"])
+        answer = await api.get("/api/v1/analytics/scores", name="helpful", group_by="name")
+        assert (answer.status_code, answer.json()["error"]["kind"]) == (422, "limit_exceeded")
 
 
 async def test_a_question_whose_asker_has_left_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

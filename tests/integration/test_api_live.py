@@ -159,6 +159,7 @@ async def test_so_many_streams_and_no_more(tmp_path: Path) -> None:
             answer = await api.get("/api/v1/live")
             assert (answer.status_code, answer.json()["error"]["kind"]) == (429, "overloaded")
             assert int(answer.headers["retry-after"]) >= 1
+            assert (await api.get("/api/v1/export")).status_code == 429
         async with asyncio.timeout(10):
             while True:  # the server hears of the end a moment later
                 try:

@@ -7,7 +7,8 @@ from abc import abstractmethod
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Protocol
+from functools import partial
+from typing import Protocol, TypeVar
 
 import anyio
 import anyio.to_thread
@@ -21,6 +22,8 @@ from agenttrace_core.services.appender import Appender, ends_of
 from agenttrace_core.services.checks import Checked, check
 from agenttrace_core.services.refusals import Refusals, RefusedInput
 from agenttrace_core.wire.status import Encoding
+
+T = TypeVar("T")
 
 _POLL_S = 0.25
 # Checking holds the event loop: about 1.5 ms a megabyte of protobuf, thirty times that of JSON.
@@ -129,6 +132,15 @@ class IngestService:
         """
         return await self._take(principal.project, Signal.LOGS, body, encoding, left_out)
 
+    async def read(self, parse: Callable[[bytes], T], body: bytes) -> T:
+        """Return what ``parse`` makes of a body in a form that is not OTLP, in one of the few threads for that.
+
+        Raises:
+            OverloadedError: the process holds too many bodies. ``parse`` may raise what it likes.
+        """
+        with self.admission.holding(len(body)):
+            return await self._in_thread(parse, body)
+
     async def run(self) -> None:
         """Look after the backlog and the refused, until cancelled or ``close``."""
         async with anyio.create_task_group() as tasks:
@@ -172,8 +184,12 @@ class IngestService:
     async def _check(self, signal: Signal, body: bytes, encoding: Encoding) -> Checked:
         if len(body) <= _INLINE_BYTES[encoding]:
             return check(signal, body, encoding)
+        return await self._in_thread(partial(check, signal, encoding=encoding), body)
+
+    async def _in_thread(self, parse: Callable[[bytes], T], body: bytes) -> T:
+        # What JSON becomes takes many times its bytes.
         async with self._checking:
-            return await anyio.to_thread.run_sync(check, signal, body, encoding)
+            return await anyio.to_thread.run_sync(parse, body)
 
     async def _append(self, project: str, signal: Signal, received_ns: int, checked: Checked) -> Mapping[int, int]:
         if not checked.accepted:

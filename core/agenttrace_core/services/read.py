@@ -213,17 +213,12 @@ class ReadService:
         return trace_pieces(self._index, seen.view, rows)
 
     async def export(self, principal: Principal) -> AsyncIterator[bytes]:
-        """Iterate over all traces as they were when it began, newest first: pieces of OTLP/JSON, a line a trace."""
-        view = (await self._views.look()).view
-        before: TracePosition | None = None
-        while True:
-            sums = await self._index.traces(view, principal.project, limit=_EXPORT_TRACES, before=before)
-            page = summaries_of(sums)
-            async for piece in self._export_page(view, principal.project, [item.trace_id for item in page]):
-                yield piece
-            if len(page) < _EXPORT_TRACES:
-                return
-            before = TracePosition(page[-1].start_ns, page[-1].trace_id)
+        """Return all traces as they are now, newest first: pieces of OTLP/JSON, a line a trace.
+
+        Raises:
+            UnavailableError: a backend does not answer. Raised before the first piece.
+        """
+        return self._exported((await self._views.look()).view, principal.project)
 
     async def receipt(self, principal: Principal, receipt_id: str) -> ReceiptState:
         """Return what has become of an acknowledged request.
@@ -238,6 +233,17 @@ class ReadService:
             readable=receipt.is_below(seen.readable),
             in_files=receipt.is_below(seen.view.snapshot.watermarks),
         )
+
+    async def _exported(self, view: View, project: str) -> AsyncIterator[bytes]:
+        before: TracePosition | None = None
+        while True:
+            sums = await self._index.traces(view, project, limit=_EXPORT_TRACES, before=before)
+            page = summaries_of(sums)
+            async for piece in self._export_page(view, project, [item.trace_id for item in page]):
+                yield piece
+            if len(page) < _EXPORT_TRACES:
+                return
+            before = TracePosition(page[-1].start_ns, page[-1].trace_id)
 
     async def _export_page(self, view: View, project: str, trace_ids: list[str]) -> AsyncIterator[bytes]:
         rows = await self._index.versions(view, project, trace_ids, columns=_LOCATING_COLUMNS)

@@ -13,6 +13,7 @@ from itertools import product
 from typing import Any
 
 import pyarrow as pa
+from anyio import to_thread
 
 from agenttrace_core.errors import LimitExceededError
 from agenttrace_core.model.algebra import Aggregation, And, Field, Present, Score, Selection
@@ -86,7 +87,7 @@ class ScoreFiguresService:
             asked = scores_among(*question.group_by)
             others = ScoresByName({n: EffectiveScores.of(await self._named(view, project, n)) for n in asked})
             rows = await self._rows(view, project, question.selection, name)
-            groups = _groups(rows, _by_target(given), question, others)
+            groups = await to_thread.run_sync(_groups, rows, given, question, others)
         return ScoreFigures(_table(groups, dims, bucketed=question.bucket is not None), seen.lag)
 
     async def _named(self, view: View, project: str, name: str) -> pa.Table:
@@ -120,12 +121,9 @@ def _by_target(scores: pa.Table) -> Mapping[tuple[str, str | None], list[Mapping
     return found
 
 
-def _groups(
-    rows: pa.Table,
-    scores: Mapping[tuple[str, str | None], list[Mapping[str, Any]]],
-    question: Aggregation,
-    others: ScoresByName,
-) -> dict[_Key, _Group]:
+def _groups(rows: pa.Table, given: pa.Table, question: Aggregation, others: ScoresByName) -> dict[_Key, _Group]:
+    """Add up the scores of each group. Takes its time: call it off the event loop."""
+    scores = _by_target(given)
     dims = [_keys(rows, by, others) for by in question.group_by]
     starts = effective_start(rows)
     buckets: list[int | None] = [None] * len(rows)

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import pyarrow as pa
-from anyio import to_thread
 
 from agenttrace_core.errors import InvalidInputError
 from agenttrace_core.model.principal import Principal
@@ -57,7 +56,7 @@ class ScoreService:
             UnavailableError: it could not be made durable.
         """
         large = len(body) > _INLINE_BYTES
-        read = await to_thread.run_sync(scores_from_json, body) if large else scores_from_json(body)
+        read = await self._ingest.read(scores_from_json, body) if large else scores_from_json(body)
         reason = "; ".join(refusal.reason for refusal in read.refused[:_REASONS_TOLD])
         if not read.records:
             raise InvalidInputError(reason or "there is no score in the body")

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from agenttrace_core.errors import LimitExceededError
 from agenttrace_core.services.analytics import Analysis
+from agenttrace_core.services.score_figures import ScoreFigures
 from agenttrace_server.query.formats import Rows
 
 
-def rows_of(told: Analysis, most: int) -> Rows:
+def rows_of(told: Analysis | ScoreFigures, most: int) -> Rows:
     """Return a row a group: ``bucket``, the dimensions by name, ``other``, the measures, and those before.
 
     Raises:
@@ -16,7 +17,7 @@ def rows_of(told: Analysis, most: int) -> Rows:
     if len(told.rows) > most:
         raise LimitExceededError(
             f"the answer has {len(told.rows):,} rows, and {most:,} are possible (query.max_rows): "
-            "ask with top=, a longer bucket or a shorter time"
+            "ask for fewer groups, a longer bucket or a shorter time"
         )
     names = ["bucket" if name == "bucket_ns" else name for name in told.rows.column_names]
     return Rows(told.rows.rename_columns(names), "rows", told.lag, paged=False)

@@ -30,7 +30,7 @@ class QueryLimits:
         waiting: how many may wait for their turn.
         wait_s: seconds for which they may wait.
         max_rows: the most rows of an answer that does not come in pages.
-        streams: how many live streams may be open at once.
+        streams: how many live streams and exports may be open at once.
     """
 
     timeout_s: float = 30.0
@@ -88,7 +88,7 @@ class Patience:
             OverloadedError: there are too many.
         """
         if self._streams >= self.limits.streams:
-            raise OverloadedError(f"{self.limits.streams} live streams are open already", retry_after_s=3)
+            raise OverloadedError(f"{self.limits.streams} streams are open already (query.streams)", retry_after_s=3)
         self._streams += 1
         try:
             yield

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from anyio import to_thread
-
 from agenttrace_core.errors import InvalidInputError
 from agenttrace_core.model.principal import Principal
 from agenttrace_core.services.ingest import Ingested, IngestService, LeftOut
@@ -37,7 +35,7 @@ async def send(ingest: IngestService, caller: Principal, body: bytes, encoding: 
     # A request that says so in its first bytes is OTLP, and need not be read twice.
     if encoding is Encoding.PROTOBUF or b'"resourceSpans"' in body[:_OTLP_HEAD_BYTES]:
         return Sent(await ingest.traces(caller, body, encoding))
-    simple = await to_thread.run_sync(_read_simple, body)
+    simple = await ingest.read(_read_simple, body)
     if simple is None:
         return Sent(await ingest.traces(caller, body, encoding))
     reason = "; ".join(refusal.reason for refusal in simple.refused[:_REASONS_TOLD])

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import threading
+import time
 
+import anyio
 import pytest
 
 from agenttrace_adapters.memory import MemoryQueue
@@ -83,6 +86,31 @@ async def test_large_requests_are_checked_beside_the_event_loop_with_the_same_re
     ingested = await service.traces(_SHOP, large)
     assert (ingested.accepted, ingested.rejected) == (999, 1)
     assert len(await queue.read(0, 0, max_bytes=1 << 30)) == 2
+
+
+async def test_bodies_of_other_forms_are_read_a_few_at_a_time_and_held_against_the_account() -> None:
+    """Read by forty threads at once, plain JSON would take a server's memory many times over."""
+    service, _ = await _service()
+    under_way, most = 0, 0
+    lock = threading.Lock()
+
+    def parse(body: bytes) -> int:
+        nonlocal under_way, most
+        with lock:
+            under_way += 1
+            most = max(most, under_way)
+        time.sleep(0.02)
+        with lock:
+            under_way -= 1
+        return len(body)
+
+    async with anyio.create_task_group() as tasks:
+        for _ in range(8):
+            tasks.start_soon(service.read, parse, b"12345")
+        await anyio.sleep(0.01)
+        assert service.admission.in_flight == 8 * 5
+    assert service.admission.in_flight == 0
+    assert most <= 2
 
 
 async def test_every_request_is_counted_once() -> None:

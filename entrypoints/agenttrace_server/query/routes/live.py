@@ -11,18 +11,19 @@ from typing import Annotated, Any
 import anyio
 import orjson
 from fastapi import APIRouter, Header, Query
-from fastapi.responses import Response, StreamingResponse
-from starlette.types import Receive, Scope, Send
+from fastapi.responses import Response
 
 from agenttrace_core.services.arrivals import ArrivalStream, Arrived
 from agenttrace_server.query import render
 from agenttrace_server.query.asking import QueryText
 from agenttrace_server.query.parameters import Caller
 from agenttrace_server.query.services import ApiServices
+from agenttrace_server.query.streaming import CountedStream
 
 _POLL_S = 0.1
 _HEARTBEAT_S = 15.0
 _MEDIA_TYPE = "text/event-stream"
+_HEADERS = {"cache-control": "no-store", "x-accel-buffering": "no"}
 _ANSWERS: dict[int | str, dict[str, Any]] = {
     200: {"content": {_MEDIA_TYPE: {"schema": {"type": "string", "description": "Events span, skipped"}}}}
 }
@@ -41,22 +42,9 @@ def router(services: ApiServices) -> APIRouter:
     ) -> Response:
         """Spans as they arrive, and again when those that were running have ended, until the caller leaves."""
         stream = await services.arrivals.open(caller, q, after=after or last_event_id or None)
-        return _Counted(services, _events(services, stream))
+        return CountedStream(services.patience, _events(services, stream), _MEDIA_TYPE, _HEADERS)
 
     return routes
-
-
-class _Counted(StreamingResponse):
-    """Counts itself among the open streams for as long as it is sent."""
-
-    def __init__(self, services: ApiServices, events: AsyncIterator[bytes]) -> None:
-        headers = {"cache-control": "no-store", "x-accel-buffering": "no"}
-        super().__init__(events, media_type=_MEDIA_TYPE, headers=headers)
-        self._services = services
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        with self._services.patience.stream():
-            await super().__call__(scope, receive, send)
 
 
 async def _events(services: ApiServices, stream: ArrivalStream) -> AsyncIterator[bytes]:

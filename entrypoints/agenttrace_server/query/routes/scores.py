@@ -11,7 +11,7 @@ from agenttrace_core.errors import InvalidInputError, UnsupportedMediaError
 from agenttrace_core.model.ids import parse_trace_id
 from agenttrace_core.model.score import ScoreSelection
 from agenttrace_server.ingestion.bodies import BodyReader, content_length
-from agenttrace_server.query import formats, models, render
+from agenttrace_server.query import figures, formats, models, render
 from agenttrace_server.query.asking import During, PanelAsked, judged
 from agenttrace_server.query.formats import Rows, WantedFormat
 from agenttrace_server.query.parameters import Caller, Cursor, Limit
@@ -73,7 +73,7 @@ def router(services: ApiServices, bodies: BodyReader) -> APIRouter:
             raise InvalidInputError("top, top_by and compare are not for scores")
         asked = judged(panel.asked, services.read.as_of())
         told = await services.patience.answer(request, lambda: services.score_figures.answer(caller, name, asked))
-        return formats.response(Rows(told.rows, "rows", told.lag, paged=False), wanted)
+        return formats.response(figures.rows_of(told, services.patience.limits.max_rows), wanted)
 
     return routes
 

@@ -14,6 +14,7 @@ from agenttrace_server.query.explaining import explanations
 from agenttrace_server.query.formats import Rows, WantedFormat
 from agenttrace_server.query.parameters import Caller, Cursor, Limit, SpanId, TraceId, json_response
 from agenttrace_server.query.services import ApiServices
+from agenttrace_server.query.streaming import CountedStream
 from agenttrace_server.query.tables import trace_table
 
 Order = Annotated[SpanOrder, Query(description="By start, or parents before children")]
@@ -95,6 +96,6 @@ def router(services: ApiServices) -> APIRouter:
     @routes.get("/export", response_class=StreamingResponse)
     async def export(caller: Caller) -> StreamingResponse:
         """All traces as OTLP/JSON requests, one trace a line, as of the moment of the request."""
-        return StreamingResponse(services.read.export(caller), media_type="application/x-ndjson")
+        return CountedStream(services.patience, await services.read.export(caller), "application/x-ndjson")
 
     return routes
