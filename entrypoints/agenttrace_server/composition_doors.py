@@ -15,8 +15,8 @@ from agenttrace_server.supervisor_sockets import authority, listen
 async def run_ingest(settings: Settings, place: Place) -> None:
     """Serve OTLP until told to stop, and let what is under way end."""
     ingest = settings.ingest
-    listener = place.listener or listen("ingest.port", ingest.host, ingest.port)
     async with AsyncExitStack() as stack:
+        listener = stack.enter_context(place.listener or listen("ingest.port", ingest.host, ingest.port))
         service, metrics = await ingest_service(settings, Opened(settings, stack))
         await serve(
             service,

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import resource
 import signal
 import socket
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field, replace
+from functools import partial
 from uuid import uuid4
 
 import structlog
 import uvloop
 
-from agenttrace_core.errors import AgentTraceError, ConfigurationError
+from agenttrace_core.errors import AgentTraceError, ConfigurationError, UnavailableError
 from agenttrace_server import datafolder
 from agenttrace_server.logging import configure
 from agenttrace_server.settings import Settings
@@ -24,6 +26,8 @@ from agenttrace_server.tuning import keep_freed_memory
 _WITHOUT_A_PORT = (Role.WRITE, Role.COMPACT)
 _NICE = {Role.WRITE: 5, Role.COMPACT: 10}
 """Who steps back for whom: work behind can wait, an acknowledgement and an answer cannot."""
+_FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.5, 5.0
+"""Between tries to begin while a backend is away."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +93,8 @@ def _allow_many_files() -> None:
 
 
 async def _main(role: Role, settings: Settings, place: Place) -> None:
-    part = _main_of(role)
+    # Under a supervisor a part that ends is started again.
+    part = _main_of(role) if place.supervised else partial(_once_backends_answer, _main_of(role))
     if role not in _WITHOUT_A_PORT:
         await part(settings, place)
         return
@@ -103,6 +108,34 @@ async def _main(role: Role, settings: Settings, place: Place) -> None:
 
     async with health_port(settings, place, lambda: ready.is_set() and not place.stop.is_set()):
         await part(settings, replace(place, on_ready=on_ready))
+
+
+async def _once_backends_answer(
+    part: Callable[[Settings, Place], Awaitable[None]], settings: Settings, place: Place
+) -> None:
+    """Run a part, again and again until its backends are there: nobody starts one that is alone a second time."""
+    has_served, pause = False, _FIRST_PAUSE_S
+
+    def on_ready() -> None:
+        nonlocal has_served
+        has_served = True
+        place.on_ready()
+
+    while not place.stop.is_set():
+        try:
+            await part(settings, replace(place, on_ready=on_ready))
+        except (UnavailableError, ExceptionGroup) as error:
+            cause = _innermost(error)
+            if has_served or not isinstance(cause, UnavailableError):
+                raise
+            message = "cannot begin: a backend does not answer; trying again"
+            structlog.get_logger().warning(message, error=str(cause), after_s=pause)
+        else:
+            return
+        place.figures.clear()
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(place.stop.wait(), pause)
+        pause = min(2 * pause, _LONGEST_PAUSE_S)
 
 
 def _main_of(role: Role) -> Callable[[Settings, Place], Awaitable[None]]:

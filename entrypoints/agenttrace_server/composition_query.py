@@ -55,10 +55,15 @@ async def following(
     )
     await asyncio.gather(follower.open(), asyncio.to_thread(pricing.load))
     task = asyncio.create_task(follower.run())
-    task.add_done_callback(lambda _: place.stop.set())
+
+    def end_the_part(_: asyncio.Task[None]) -> None:
+        place.stop.set()
+
+    task.add_done_callback(end_the_part)
     try:
         yield follower
     finally:
+        task.remove_done_callback(end_the_part)
         if task.done():
             task.result()
         task.cancel()
@@ -79,8 +84,8 @@ def query_limits(settings: Settings) -> QueryLimits:
 async def run_query(settings: Settings, place: Place) -> None:
     """Serve the API until told to stop, and let what is under way end."""
     host = settings.query.host
-    listener = place.listener or listen("query.port", host, settings.query.port)
     async with AsyncExitStack() as stack:
+        listener = stack.enter_context(place.listener or listen("query.port", host, settings.query.port))
         opened = Opened(settings, stack)
         catalog, queue, index = await opened.catalog(), await opened.queue(), await opened.index()
         ingest, _ = await ingest_service(settings, opened)

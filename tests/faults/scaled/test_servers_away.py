@@ -6,7 +6,7 @@ import statistics
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 
 import httpx
 import pytest
@@ -127,4 +127,25 @@ def test_redis(deployment: Deployment, how: str, seed: int) -> None:
             ended = time.monotonic()
         time.sleep(1)
     assert {status for status, _ in attempts(ledger, began, ended)} == {200}
+    check(deployment, ledger)
+
+
+@pytest.mark.parametrize("which", short_or_long(["all"], ["all", "kafka", "minio", "postgres", "redis"]))
+def test_parts_that_begin_meanwhile(deployment: Deployment, which: str, seed: int) -> None:
+    """Lost: a part that was restarted at the wrong moment, and that nobody restarts a second time."""
+    servers = deployment.servers
+    every = {"kafka": servers.kafka, "minio": servers.minio, "postgres": servers.postgres, "redis": servers.redis}
+    with loaded(deployment, seed) as ledger, watched(deployment, ledger):
+        time.sleep(1)
+        for part in deployment.running:
+            part.kill()
+        with ExitStack() as missing:
+            for server in every.values() if which == "all" else [every[which]]:
+                missing.enter_context(away(server))
+            for part in deployment.running:
+                part.launch()
+            time.sleep(short_or_long(4, 45))
+            assert all(part.runs for part in deployment.running)
+            assert deployment.query.stop() == 0, "it cannot be stopped while it waits"
+        deployment.start()
     check(deployment, ledger)
