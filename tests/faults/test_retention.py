@@ -82,3 +82,27 @@ async def test_what_is_archived_holds_up_no_merge(tmp_path: Path) -> None:
         left = {file.id for file in (await b.catalog.snapshot()).files}
         assert {file.id for file in files[:2]} <= left
         assert not {file.id for file in files[2:]} & left
+
+
+@pytest.mark.parametrize("harm", ["damaged", "gone"])
+async def test_what_cannot_be_read_holds_up_no_merge(tmp_path: Path, harm: str) -> None:
+    """One bad sector, and nothing would be merged or expire any more: a compactor would end at that file each time."""
+    old, new = now_ns() - 10 * DAY_S * 10**9, now_ns()
+    for start in (old, old + 1, new, new + 1):
+        await append(tmp_path, request(SpanSpec(start.to_bytes(16, "big"), b"s" * 8, start, start + 5)))
+        await write_all(tmp_path)
+    async with backends(tmp_path) as b:
+        files = (await b.catalog.snapshot()).files
+        path = b.storage.local_path(files[0].objects["payload"].key)
+        if harm == "gone":
+            path.unlink()
+        else:
+            path.write_bytes(bytes(path.stat().st_size))
+        service = CompactService(catalog=b.catalog, storage=b.storage, config=CompactConfig(fan_in=2, settle_s=0.0))
+        merges = 0
+        while await service.merge_once():
+            merges += 1
+        assert merges < 10
+        left = {file.id for file in (await b.catalog.snapshot()).files}
+        assert {file.id for file in files[:2]} <= left
+        assert not {file.id for file in files[2:]} & left

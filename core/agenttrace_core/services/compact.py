@@ -6,6 +6,7 @@ holds in memory is a few row groups of each input, whatever their size.
 
 from __future__ import annotations
 
+import errno
 import logging
 import time
 from collections.abc import Iterator, Sequence
@@ -15,7 +16,7 @@ from uuid import UUID, uuid4
 import pyarrow as pa
 from anyio import to_thread
 
-from agenttrace_core.errors import ArchivedError, ConflictError, UnavailableError
+from agenttrace_core.errors import ArchivedError, ConflictError, CorruptionError, NotFoundError, UnavailableError
 from agenttrace_core.model.retention import Retention
 from agenttrace_core.model.segment import WINDOW_NS, FileKind, Segment, SegmentFile, Snapshot, Superseded
 from agenttrace_core.ports.catalog import MetadataStore
@@ -39,6 +40,7 @@ _log = logging.getLogger(__name__)
 _NS = 1_000_000_000
 _LOOK_AGAIN_S = 3_600.0
 _RESTORED_DAYS = 2
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +142,7 @@ class CompactService:
         self._news = news or CatalogNews()
         self._open_sink = open_sink
         self._tiers = tiers
-        self._archived: dict[UUID, float] = {}
+        self._left_until: dict[UUID, float] = {}
         self._meter: Meter = meter or NoMeter()
         self._failpoint = failpoint
 
@@ -165,7 +167,7 @@ class CompactService:
         snapshot = await self._catalog.snapshot()
         now = time.monotonic()
         free = tuple(
-            f for f in snapshot.files if self._archived.get(f.id, now) <= now and short_id(f.id) not in claimed
+            f for f in snapshot.files if self._left_until.get(f.id, now) <= now and short_id(f.id) not in claimed
         )
         old = plan(replace(snapshot, files=free), self._config, time.time_ns())
         if not old:
@@ -181,6 +183,11 @@ class CompactService:
             new = [] if self._is_over(old) else await self._merge(old, snapshot.superseded)
         except ArchivedError as archived:
             await self._leave(old, archived)
+            return
+        except (CorruptionError, NotFoundError, pa.ArrowInvalid, OSError) as error:
+            if isinstance(error, OSError) and error.errno in _NO_ROOM:
+                raise
+            self._leave_unreadable(old, error)
             return
         self._failpoint("merged")
         try:
@@ -205,10 +212,18 @@ class CompactService:
     async def _leave(self, old: Sequence[SegmentFile], archived: ArchivedError) -> None:
         """Leave a file for later whose payload is archived. It is restored only if something of it has to go."""
         file = next(f for f in old if any(item.key == archived.key for item in f.objects.values()))
-        self._archived[file.id] = time.monotonic() + _LOOK_AGAIN_S
+        self._left_until[file.id] = time.monotonic() + _LOOK_AGAIN_S
         if self._tiers is not None and _expired(file, self._config, time.time_ns()):
             await self._tiers.storage.restore(archived.key, days=_RESTORED_DAYS, is_urgent=False)
         _log.info("a file is not merged, as it is archived", extra={"key": archived.key})
+
+    def _leave_unreadable(self, old: Sequence[SegmentFile], error: Exception) -> None:
+        """Leave files for later of which one is damaged or gone: all others are still to be merged, and to expire."""
+        for file in old:
+            self._left_until[file.id] = time.monotonic() + _LOOK_AGAIN_S
+        self._meter.count("unreadable_files_total", len(old))
+        names = [str(file.id) for file in old]
+        _log.error("files are not merged, as one cannot be read", extra={"files": names, "error": str(error)})
 
     async def collect(self) -> int:
         """Delete objects that have been dead for long enough. Return how many."""
