@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, Coroutine
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
+import structlog
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
 from agenttrace_core.ports.metrics import Meter
 from agenttrace_server.composition_place import Place
 from agenttrace_server.settings import Settings
+
+_log = structlog.get_logger()
 
 _EVERY_S = 2.0
 _SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
@@ -59,7 +62,6 @@ class FileMeter(Meter):
 
     async def keep_in(self, path: Path) -> None:
         """Write the figures to ``path`` every two seconds, and once more when cancelled."""
-        path.parent.mkdir(exist_ok=True)
         try:
             while True:
                 self._write(path)
@@ -69,19 +71,27 @@ class FileMeter(Meter):
 
     def _write(self, path: Path) -> None:
         fresh = path.with_suffix(".new")
-        fresh.write_bytes(self.exposition())
-        fresh.replace(path)
+        with suppress(OSError):  # of a disk that is full now, they are told when it has room again
+            path.parent.mkdir(exist_ok=True)
+            fresh.write_bytes(self.exposition())
+            fresh.replace(path)
 
 
 @asynccontextmanager
 async def beside(work: Coroutine[Any, Any, None]) -> AsyncGenerator[None]:
-    """Have ``work`` go on for the length of a block, and cancel it then."""
+    """Have ``work`` go on for the length of a block, and cancel it then. Should it fail before, that is logged."""
     task = asyncio.create_task(work)
+    task.add_done_callback(_tell_failure)
     try:
         yield
     finally:
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
+
+
+def _tell_failure(task: asyncio.Task[None]) -> None:
+    if not task.cancelled() and (error := task.exception()) is not None:
+        _log.error("work beside the rest ended by a defect", exc_info=error)
 
 
 def shown(
