@@ -6,7 +6,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping
 
-from agenttrace_adapters.memory.urls import check_memory_url
+from agenttrace_adapters.memory.urls import FromMemoryUrl
 from agenttrace_core.ports.cache import MAX_VALUE_BYTES, Cache
 from agenttrace_core.ports.sharing import SharingCapabilities
 
@@ -14,7 +14,7 @@ _ENTRY_BYTES = 200
 """What an entry costs besides its key and value, roughly."""
 
 
-class MemoryCache(Cache):
+class MemoryCache(FromMemoryUrl, Cache):
     """Keeps what this process alone finds again.
 
     Args:
@@ -22,21 +22,13 @@ class MemoryCache(Cache):
         clock: returns seconds that never go back.
     """
 
+    setting = "cache"
+
     def __init__(self, *, max_bytes: int = 64 << 20, clock: Callable[[], float] = time.monotonic) -> None:
         self._max_bytes = max_bytes
         self._clock = clock
         self._kept: OrderedDict[str, tuple[bytes, float]] = OrderedDict()
         self._bytes = 0
-
-    @classmethod
-    def from_url(cls, url: str) -> MemoryCache:
-        """Make one from ``memory:``.
-
-        Raises:
-            ConfigurationError: the URL says more than that.
-        """
-        check_memory_url("cache", url)
-        return cls()
 
     @property
     def capabilities(self) -> SharingCapabilities:

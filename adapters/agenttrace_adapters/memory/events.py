@@ -6,26 +6,18 @@ from collections import defaultdict
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 
-from agenttrace_adapters.memory.urls import check_memory_url
+from agenttrace_adapters.memory.urls import FromMemoryUrl
 from agenttrace_core.ports.events import BufferedSubscription, EventBus, Subscription, check_event, check_topic
 from agenttrace_core.ports.sharing import SharingCapabilities
 
 
-class MemoryEvents(EventBus):
+class MemoryEvents(FromMemoryUrl, EventBus):
     """Tells those who listen to this instance."""
+
+    setting = "cache"
 
     def __init__(self) -> None:
         self._subscribed: defaultdict[str, set[BufferedSubscription]] = defaultdict(set)
-
-    @classmethod
-    def from_url(cls, url: str) -> MemoryEvents:
-        """Make one from ``memory:``.
-
-        Raises:
-            ConfigurationError: the URL says more than that.
-        """
-        check_memory_url("cache", url)
-        return cls()
 
     @property
     def capabilities(self) -> SharingCapabilities:

@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 
 from agenttrace_adapters.memory.logs import read_log_records, read_scores
 from agenttrace_adapters.memory.questions import Everything
+from agenttrace_adapters.memory.urls import FromMemoryUrl
 from agenttrace_core.errors import ConfigurationError
 from agenttrace_core.model.algebra import Aggregation, Ranking, Selection, TraceSearch
 from agenttrace_core.model.score import ScorePlace, ScoreSelection
@@ -44,22 +45,13 @@ from agenttrace_core.schema.tables import CONTEXTS, FLIPS, LIGHT, LOCATION, PAYL
 from agenttrace_core.wire.payload_texts import SpanPayloads
 
 
-class MemoryIndex(SpanIndex, SpanQueries, TraceOwners, Arrivals, LogQueries):
+class MemoryIndex(FromMemoryUrl, SpanIndex, SpanQueries, TraceOwners, Arrivals, LogQueries):
     """Reads objects whole through the storage port. Needs no folder, no cache and no driver."""
+
+    setting = "index"
 
     def __init__(self) -> None:
         self._attached: ObjectStorage | None = None
-
-    @classmethod
-    def from_url(cls, url: str) -> MemoryIndex:
-        """Make one from ``memory:``.
-
-        Raises:
-            ConfigurationError: the URL says more than that.
-        """
-        if url != "memory:":
-            raise ConfigurationError(f"index = {url!r}: the in-memory index is 'memory:', without more")
-        return cls()
 
     @property
     def capabilities(self) -> IndexCapabilities:

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from agenttrace_adapters.memory.urls import check_memory_url
+from agenttrace_adapters.memory.urls import FromMemoryUrl
 from agenttrace_core.ports.limiter import RateLimiter
 from agenttrace_core.ports.sharing import SharingCapabilities
 
@@ -23,26 +23,18 @@ class _Bucket:
     full_s: float
 
 
-class MemoryLimiter(RateLimiter):
+class MemoryLimiter(FromMemoryUrl, RateLimiter):
     """Limits what passes through this process alone. Full buckets are forgotten when there are many.
 
     Args:
         clock: returns seconds that never go back.
     """
 
+    setting = "cache"
+
     def __init__(self, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._buckets: dict[str, _Bucket] = {}
-
-    @classmethod
-    def from_url(cls, url: str) -> MemoryLimiter:
-        """Make one from ``memory:``.
-
-        Raises:
-            ConfigurationError: the URL says more than that.
-        """
-        check_memory_url("cache", url)
-        return cls()
 
     @property
     def capabilities(self) -> SharingCapabilities:

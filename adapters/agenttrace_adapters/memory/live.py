@@ -2,25 +2,17 @@
 
 from __future__ import annotations
 
-from agenttrace_adapters.memory.urls import check_memory_url
+from agenttrace_adapters.memory.urls import FromMemoryUrl
 from agenttrace_core.ports.live import LiveState, LiveTable
 
 
-class MemoryLiveTable(LiveTable):
+class MemoryLiveTable(FromMemoryUrl, LiveTable):
     """Holds the newest state. Arrow tables do not change, so that sharing them is safe."""
+
+    setting = "live"
 
     def __init__(self) -> None:
         self._state = LiveState()
-
-    @classmethod
-    def from_url(cls, url: str) -> MemoryLiveTable:
-        """Make one from ``memory:``.
-
-        Raises:
-            ConfigurationError: the URL says more than that.
-        """
-        check_memory_url("live", url)
-        return cls()
 
     async def open(self) -> None:
         """Nothing to acquire."""

@@ -5,27 +5,19 @@ from __future__ import annotations
 import time
 from collections.abc import AsyncIterator, Sequence
 
-from agenttrace_adapters.memory.urls import check_memory_url
+from agenttrace_adapters.memory.urls import FromMemoryUrl
 from agenttrace_core.errors import AlreadyExistsError, InvalidInputError, NotFoundError
 from agenttrace_core.model.keys import check_key
 from agenttrace_core.ports.storage import ObjectInfo, ObjectStorage, StorageCapabilities
 
 
-class MemoryStorage(ObjectStorage):
+class MemoryStorage(FromMemoryUrl, ObjectStorage):
     """Objects of one instance, which are gone with it."""
+
+    setting = "storage"
 
     def __init__(self) -> None:
         self._objects: dict[str, tuple[bytes, int]] = {}
-
-    @classmethod
-    def from_url(cls, url: str) -> MemoryStorage:
-        """Make one from ``memory:``.
-
-        Raises:
-            ConfigurationError: the URL says more than that.
-        """
-        check_memory_url("storage", url)
-        return cls()
 
     @property
     def capabilities(self) -> StorageCapabilities:

@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
+from typing import ClassVar, Self
+
 from agenttrace_core.errors import ConfigurationError
 
 
-def check_memory_url(port: str, url: str) -> None:
-    """Accept ``memory:``.
+class FromMemoryUrl:
+    """The half of an adapter that its URL, ``memory:``, is read by. ``setting`` is where that is written."""
 
-    Raises:
-        ConfigurationError: the URL is another one.
-    """
-    if url != "memory:":
-        raise ConfigurationError(f"{port} = {url!r}: what is in memory has no path; write 'memory:'")
+    setting: ClassVar[str]
+
+    @classmethod
+    def from_url(cls, url: str) -> Self:
+        """Make one from ``memory:``.
+
+        Raises:
+            ConfigurationError: the URL says more than that.
+        """
+        if url != "memory:":
+            raise ConfigurationError(f"{cls.setting} = {url!r}: what is in memory has no path; write 'memory:'")
+        return cls()

@@ -163,8 +163,11 @@ class _Recent:
         self._kept: OrderedDict[tuple[str, str], _Kept] = OrderedDict()
 
     def get(self, project: str, trace_id: str) -> _Kept | None:
-        """Return what is kept of a trace."""
-        return self._kept.get((project, trace_id))
+        """Return what is kept of a trace, and keep it for longer."""
+        kept = self._kept.get((project, trace_id))
+        if kept is not None:
+            self._kept.move_to_end((project, trace_id))
+        return kept
 
     def put(self, project: str, trace_id: str, kept: _Kept) -> None:
         """Keep a trace, and forget others for it."""
