@@ -12,6 +12,9 @@ from agenttrace_core.errors import ConfigurationError, InvalidInputError, Unauth
 from agenttrace_core.model.principal import DEFAULT_PROJECT, Principal, check_project
 from agenttrace_server.hosts import is_loopback
 
+FORWARDING = frozenset({"forwarded", "x-forwarded-for", "x-forwarded-host", "x-real-ip", "via"})
+"""Headers by which proxies say that they pass a request on. One that sets none of them cannot be told from a caller."""
+
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _RANDOM_BYTES = 24
 
@@ -37,13 +40,15 @@ class Authenticator:
     Args:
         keys: pairs of a project and the SHA-256, in hex, of a key that may act in it.
         bind_host: the address that the port is bound to.
+        local: whether callers on this machine need no key.
 
     Raises:
         ConfigurationError: a key's project or hash is malformed, or the port can be reached from
             other machines and there is no key.
     """
 
-    def __init__(self, keys: Iterable[tuple[str, str]], *, bind_host: str) -> None:
+    def __init__(self, keys: Iterable[tuple[str, str]], *, bind_host: str, local: bool = True) -> None:
+        self._local = local
         self._keys = [_checked(project, digest) for project, digest in keys]
         if not self._keys and not is_loopback(bind_host):
             raise ConfigurationError(
@@ -57,15 +62,15 @@ class Authenticator:
         Args:
             authorization: the ``Authorization`` header's value, if there is one.
             peer: the address that the connection came from, as the operating system says.
-            forwarded: whether a header says that a proxy passed the request on. It is believed
-                only where it takes a right away: such a caller is not on this machine.
+            forwarded: whether a header, of ``FORWARDING``, says that a proxy passed the request on. It is
+                believed only where it takes a right away: such a caller is not on this machine.
 
         Raises:
             UnauthenticatedError: the key is unknown, or there is none and the caller needs one.
         """
         if authorization is not None:
             return self._of_key(authorization)
-        if peer is not None and not forwarded and is_loopback(peer):
+        if self._local and peer is not None and not forwarded and is_loopback(peer):
             return Principal(DEFAULT_PROJECT)
         raise UnauthenticatedError("a key is needed: send it as 'Authorization: Bearer KEY'")
 

@@ -47,7 +47,8 @@ async def _storage_for_long_bodies(settings: Settings, opened: Opened, queue: Sp
 
 def authenticator(settings: Settings, bind_host: str) -> Authenticator:
     """Return what finds the project of a caller of a port."""
-    return Authenticator(((key.project, key.sha256) for key in settings.auth.keys), bind_host=bind_host)
+    keys = ((key.project, key.sha256) for key in settings.auth.keys)
+    return Authenticator(keys, bind_host=bind_host, local=settings.auth.local)
 
 
 def ingest_limits(settings: Settings) -> IngestLimits:

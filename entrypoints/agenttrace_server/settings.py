@@ -57,6 +57,9 @@ class AuthSettings(_Section):
     keys: tuple[AuthKey, ...] = Field(
         default=(), description="[{project, sha256}]; `agenttrace key new PROJECT` makes one"
     )
+    local: bool = Field(
+        default=True, description="whether callers on this machine need no key, and are of project `default`"
+    )
 
 
 class IngestSettings(_Section):

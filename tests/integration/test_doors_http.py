@@ -254,6 +254,7 @@ async def test_a_caller_that_a_proxy_passed_on_is_not_on_this_machine(door: Door
     """Behind a proxy on loopback, the whole world would be project default without a key."""
     assert (await door.post(_BODY, x_forwarded_for="203.0.113.9")).status_code == 401
     assert (await door.post(_BODY, forwarded="for=127.0.0.1")).status_code == 401
+    assert (await door.post(_BODY, via="1.1 proxy")).status_code == 401
 
 
 async def test_limits_hold_before_and_after_decompression_and_apart() -> None:

@@ -28,7 +28,7 @@ from agenttrace_core.model.principal import Principal
 from agenttrace_core.ports.queue import Signal
 from agenttrace_core.services.ingest import Ingested, IngestService
 from agenttrace_core.wire.status import Encoding, error_status, logs_response, traces_response
-from agenttrace_server.auth import Authenticator
+from agenttrace_server.auth import FORWARDING, Authenticator
 from agenttrace_server.ingestion.bodies import BodyTimeoutError
 from agenttrace_server.ingestion.config import DoorConfig
 from agenttrace_server.ingestion.metrics import DoorMetrics
@@ -42,7 +42,6 @@ _SERVICES = {
 }
 _RESPONSES = {Signal.TRACES: traces_response, Signal.LOGS: logs_response}
 _CODES: dict[int, grpc.StatusCode] = {code.value[0]: code for code in grpc.StatusCode}
-_FORWARDED = ("forwarded", "x-forwarded-for", "x-real-ip")
 _WAIT_FOR_ROOM_S = 2.0
 _LEAST_READERS = 4
 
@@ -122,12 +121,13 @@ class GrpcDoor:
         return self._authenticator.principal(
             authorization if authorization is None or isinstance(authorization, str) else "",
             _peer_address(context.peer()),
-            forwarded=any(name in metadata for name in _FORWARDED),
+            forwarded=any(name in metadata for name in FORWARDING),
         )
 
     async def _read(self, context: _Context) -> bytes:
         try:
-            await asyncio.wait_for(self._readers.acquire(), _WAIT_FOR_ROOM_S)
+            async with asyncio.timeout(_WAIT_FOR_ROOM_S):
+                await self._readers.acquire()
         except TimeoutError as error:
             raise OverloadedError("too many messages are being received already; try again later") from error
         try:

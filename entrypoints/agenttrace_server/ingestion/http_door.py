@@ -14,7 +14,7 @@ from agenttrace_core.errors import AgentTraceError, InvalidInputError, NotFoundE
 from agenttrace_core.ports.queue import Signal
 from agenttrace_core.services.ingest import Ingested, IngestService
 from agenttrace_core.wire.status import Encoding, error_status, logs_response, traces_response
-from agenttrace_server.auth import Authenticator
+from agenttrace_server.auth import FORWARDING, Authenticator
 from agenttrace_server.hosts import HostGuard, OriginGuard
 from agenttrace_server.ingestion.bodies import BodyReader, ClientGoneError, Receive, content_length, linger
 from agenttrace_server.ingestion.config import DoorConfig
@@ -38,7 +38,7 @@ _log = logging.getLogger(__name__)
 _SIGNALS = {"/v1/traces": Signal.TRACES, "/v1/logs": Signal.LOGS}
 _RESPONSES = {Signal.TRACES: traces_response, Signal.LOGS: logs_response}
 _ENCODINGS = {str(encoding).encode(): encoding for encoding in Encoding}
-_FORWARDED = (b"forwarded", b"x-forwarded-for", b"x-real-ip")
+_FORWARDING = tuple(name.encode() for name in FORWARDING)
 _LONGEST_ECHO = 1024
 
 
@@ -112,12 +112,12 @@ class _OtlpApp:
         if method == "OPTIONS":
             return _preflight(headers)
         if method != "POST":
-            raise MethodNotAllowedError(f"{path} takes POST, not {method[:20]}")
+            raise MethodNotAllowedError(path, method, "POST, OPTIONS")
         client = scope["client"]
         principal = self._authenticator.principal(
             _text(headers.get(b"authorization")),
             client[0] if client else None,
-            forwarded=any(name in headers for name in _FORWARDED),
+            forwarded=any(name in headers for name in _FORWARDING),
         )
         encoding = _encoding(headers)
         coding = headers.get(b"content-encoding", b"").decode("latin-1").strip().lower()
@@ -160,7 +160,7 @@ class _OtlpApp:
         if path not in {"/healthz", "/readyz", "/metrics"}:
             raise NotFoundError("this port takes OTLP: POST /v1/traces or /v1/logs")
         if method not in {"GET", "HEAD"}:
-            raise MethodNotAllowedError(f"{path} takes GET, not {method[:20]}")
+            raise MethodNotAllowedError(path, method, "GET, HEAD")
         if path == "/metrics":
             return _plain(200, self._metrics.exposition(), b"text/plain; version=0.0.4; charset=utf-8")
         if path == "/readyz" and not self._ready():
@@ -170,7 +170,7 @@ class _OtlpApp:
     def _refusal(self, error: AgentTraceError, headers: _Headers) -> _Answer:
         answer = self._tell(outcome_of(error), str(error), headers)
         if isinstance(error, MethodNotAllowedError):
-            answer.headers.append((b"allow", b"GET, HEAD" if "takes GET" in str(error) else b"POST, OPTIONS"))
+            answer.headers.append((b"allow", error.allow.encode()))
         elif answer.status == 401:
             answer.headers.append((b"www-authenticate", b"Bearer"))
         elif isinstance(error, UnsupportedMediaError):

@@ -33,9 +33,13 @@ class ForbiddenError(AgentTraceError):
 
 
 class MethodNotAllowedError(AgentTraceError):
-    """The path is served, but not by this method."""
+    """The path is served, but not by this method; ``allow`` names those that it is served by."""
 
     kind = "method_not_allowed"
+
+    def __init__(self, path: str, method: str, allow: str) -> None:
+        super().__init__(f"{path} takes {allow.partition(',')[0]}, not {method[:20]}")
+        self.allow = allow
 
 
 @dataclass(frozen=True, slots=True)

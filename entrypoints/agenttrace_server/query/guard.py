@@ -10,7 +10,7 @@ from prometheus_client import CollectorRegistry, Counter, Histogram, generate_la
 
 from agenttrace_core.errors import AgentTraceError, InvalidInputError
 from agenttrace_core.model.principal import Principal
-from agenttrace_server.auth import Authenticator
+from agenttrace_server.auth import FORWARDING, Authenticator
 from agenttrace_server.hosts import HostGuard, OriginGuard
 from agenttrace_server.ingestion.outcomes import ForbiddenError, outcome_of
 from agenttrace_server.query.render import error_body
@@ -24,7 +24,7 @@ PRINCIPAL = "agenttrace.principal"
 """Where the guard puts the ``Principal`` of a request in its ASGI scope."""
 
 _OPEN_PATHS = frozenset({"/healthz", "/readyz", "/metrics", "/docs", "/openapi.json"})
-_FORWARDED = (b"forwarded", b"x-forwarded-for", b"x-real-ip")
+_FORWARDING = tuple(name.encode() for name in FORWARDING)
 _BUCKETS = (0.001, 0.002, 0.003, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0)
 
 
@@ -109,7 +109,7 @@ class Guard:
         return self._authenticator.principal(
             None if authorization is None else authorization.decode("latin-1"),
             client[0] if client else None,
-            forwarded=any(name in headers for name in _FORWARDED),
+            forwarded=any(name in headers for name in _FORWARDING),
         )
 
 

@@ -29,7 +29,8 @@ def page(openapi: Mapping[str, Any]) -> str:
     return (
         f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{title}: API</title><style>{_STYLE}</style>'
         f"<h1>{title}: API</h1><p>For programs: <a href='/openapi.json'><code>/openapi.json</code></a>. "
-        "Send a key as <code>Authorization: Bearer KEY</code>; callers on this machine need none unless keys are set. "
+        "Send a key as <code>Authorization: Bearer KEY</code>; callers on this machine need none, unless "
+        "<code>auth.local</code> is false. "
         f"Every <code>*_ns</code> is in nanoseconds.</p>{''.join(routes)}</html>"
     )
 

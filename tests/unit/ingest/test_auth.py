@@ -76,3 +76,12 @@ def test_a_malformed_key_entry_is_refused_without_being_shown(pair: tuple[str, s
     with pytest.raises(ConfigurationError, match=r"auth\.keys") as caught:
         _loopback(pair)
     assert "pasted" not in str(caught.value)
+
+
+def test_callers_on_this_machine_may_be_asked_for_a_key_too() -> None:
+    """A proxy that says nothing of those whom it serves would open project ``default`` to all of them."""
+    key, digest = new_key("shop")
+    strict = Authenticator([("shop", digest)], bind_host="127.0.0.1", local=False)
+    assert strict.principal(f"Bearer {key}", "127.0.0.1").project == "shop"
+    with pytest.raises(UnauthenticatedError):
+        strict.principal(None, "127.0.0.1")
