@@ -76,6 +76,9 @@ class KafkaOptions:
         userinfo, at, hosts = place.rpartition("@")
         if not url.startswith("kafka://") or not hosts or not slash:
             raise _wrong(url, "write kafka://HOST:9092/TOPIC, several brokers with commas between them")
+        if "@" in topic + query and not _TOPIC.fullmatch(topic):
+            # What follows an unescaped "/" or "?" of a password would be shown as a topic's name.
+            raise _wrong(url, "signs such as '/', '?' and '#' of a password are percent-encoded: %2F, %3F, %23")
         if not _TOPIC.fullmatch(topic) or topic in (".", ".."):
             raise _wrong(url, f"{topic!r} is no name of a topic: letters, digits, '.', '_' and '-', at most 249")
         values = _parse_options(url, query)

@@ -15,6 +15,7 @@ from agenttrace_core.errors import ConfigurationError, CorruptionError, Unavaila
 
 _TO_CONFIGURE = ("28", "3D", "3F", "42")
 """Who may log in, which database, which schema, which tables, and what the role may do with them."""
+_FORBIDDEN = "42501"
 _DAMAGED = ("XX001", "XX002")
 
 
@@ -47,6 +48,9 @@ def _translated(error: asyncpg.PostgresError, shown: str) -> ConfigurationError 
     state = error.sqlstate or ""
     if state in _DAMAGED:
         return CorruptionError(f"metadata {shown!r}: {error}")
+    if state == _FORBIDDEN:
+        needs = "the role needs CREATE on the database, or a schema of its own (CREATE SCHEMA … AUTHORIZATION role)"
+        return ConfigurationError(f"metadata = {shown!r}: {error}: {needs}")
     if state.startswith(_TO_CONFIGURE):
         return ConfigurationError(f"metadata = {shown!r}: {error}")
     return UnavailableError(f"metadata {shown!r}: {error}")

@@ -63,15 +63,15 @@ def parse(url: str) -> Options:
             message never shows the password, nor what might be part of one.
     """
     shown = without_password(url).partition("?")[0]
-    parts = urlsplit(url)
+    try:
+        parts = urlsplit(url)
+    except ValueError:  # it looks for an IPv6 address where there is a bracket
+        raise _no_url(shown) from None
     hosts = parts.netloc.rpartition("@")[2].split(",")
     # What follows an unescaped "/", "?" or "#" of a password would be taken for port, path or options.
     is_torn = "@" in parts.path or "@" in parts.fragment or not all(_HOST.fullmatch(host) for host in hosts)
     if parts.scheme not in _SCHEMES or not url.startswith(f"{parts.scheme}://") or is_torn or parts.fragment:
-        raise ConfigurationError(
-            f"metadata = {shown!r} is no URL of PostgreSQL: write it like {EXAMPLE!r},"
-            " with special characters of the password in percent-encoding"
-        )
+        raise _no_url(shown)
     given = dict(parse_qsl(parts.query, keep_blank_values=True))
     ours = {name: _read(name, given.pop(name), shown) for name in list(given) if name in _OURS}
     if unknown := sorted(given.keys() - _LIBPQ):
@@ -79,6 +79,13 @@ def parse(url: str) -> Options:
     if ours.get("pgbouncer"):
         ours.setdefault("statement_cache_size", 0)
     return Options(dsn=urlunsplit(parts._replace(query=urlencode(given))), shown=shown, **ours)
+
+
+def _no_url(shown: str) -> ConfigurationError:
+    return ConfigurationError(
+        f"metadata = {shown!r} is no URL of PostgreSQL: write it like {EXAMPLE!r},"
+        " with special characters of the password in percent-encoding"
+    )
 
 
 def _unknown(name: str) -> str:

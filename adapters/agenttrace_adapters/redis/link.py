@@ -48,8 +48,10 @@ class Link:
         """See whether the server answers. Where it does not, the link is closed for now.
 
         Raises:
-            ConfigurationError: it answers, and does not let us in.
+            ConfigurationError: it answers, and does not let us in; or the file of certificates is not there.
         """
+        if self._url.ca_file is not None and not self._url.ca_file.is_file():
+            raise ConfigurationError(f"cache: there is no file {str(self._url.ca_file)!r}, which ca_file names")
         if self._client is None:
             self._client = connect(self._url)
         try:

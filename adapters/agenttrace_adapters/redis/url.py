@@ -40,6 +40,9 @@ class RedisUrl:
         Raises:
             ConfigurationError: it is not one of Redis; the message says what is wrong, and shows no password.
         """
+        if "@" in re.sub("^[^/?#]*//[^/?#]*", "", url):
+            # What follows an unescaped "/", "?" or "#" of a password would be shown as a database or an option.
+            raise _wrong("signs such as '/', '?' and '#' of a password are percent-encoded: %2F, %3F, %23")
         try:
             parts = urlsplit(url)
             options = _OPTIONS | dict(parse_qsl(parts.query, keep_blank_values=True, strict_parsing=bool(parts.query)))

@@ -58,6 +58,7 @@ def test_a_wrong_option_is_named(option: str, said: str) -> None:
     "url",
     [
         "postgresql://u:hush/hush@h/db", "postgresql://u:hush?hush@h/db", "postgresql://u:hush#hush@h/db",
+        "postgresql://u:hush[hush@h/db",
         "postgresql://u:hush@hush@h/db?x=1", "postgresql://u:1/hush@h/db", "postgresql://u@h/db?password=hush",
         "postgresql://u:hush@h:port/db", "mysql://u:hush@h/db", "postgresql://u:hush@h/db?schema=A",
     ],

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from agenttrace_adapters.redis import RedisLimiter
 from agenttrace_adapters.redis.url import RedisUrl
 from agenttrace_core.errors import ConfigurationError
 
@@ -37,6 +38,8 @@ def test_what_is_written_is_what_is_used(url: str, meant: RedisUrl) -> None:
         ("redis://:hidden@cache:99999", "port"),
         ("redis://:hidden@cache/one", "'one' is not a number"),
         ("redis://:hidden@cache/0/1", "'0/1'"),
+        ("redis://:hi/hidden@cache/0", "percent-encoded"),
+        ("redis://:hi?hidden=1@cache/0", "percent-encoded"),
         ("redis://:hidden@cache?db=1", "no option 'db'"),
         ("redis://:hidden@cache?prefix=", "prefix"),
         ("redis://:hidden@cache?prefix=a*", "prefix"),
@@ -57,3 +60,12 @@ def test_a_wrong_url_says_what_is_wrong_and_not_the_password(url: str, why: str)
 def test_a_url_does_not_show_its_password() -> None:
     """Values are printed by debuggers and in tracebacks."""
     assert "secret" not in repr(RedisUrl.parse("redis://:secret@cache"))
+
+
+@pytest.mark.anyio
+async def test_certificates_that_are_missing_are_named(tmp_path: Path) -> None:
+    """Lost otherwise: why there is no Redis; it would be said to be away, for ever."""
+    limiter = RedisLimiter.from_url(f"rediss://127.0.0.1:1?ca_file={tmp_path}/none.pem")
+    with pytest.raises(ConfigurationError, match=r"none\.pem"):
+        await limiter.open()
+    await limiter.aclose()
