@@ -144,7 +144,7 @@ def test_parts_that_begin_meanwhile(deployment: Deployment, which: str, seed: in
                 missing.enter_context(away(server))
             for part in deployment.running:
                 part.launch()
-            time.sleep(short_or_long(4, 45))
+            time.sleep(short_or_long(4, 25))
             assert all(part.runs for part in deployment.running)
             assert deployment.query.stop() == 0, "it cannot be stopped while it waits"
         deployment.start()
