@@ -17,6 +17,7 @@ from agenttrace_server.findings import Finding, Verdict
 from agenttrace_server.settings import Settings
 
 _BURST = 1 << 30
+_LEASE = "doctor"
 
 
 def examine_backends(settings: Settings) -> Iterator[Finding]:
@@ -32,12 +33,13 @@ def examine_backends(settings: Settings) -> Iterator[Finding]:
 
 
 async def _catalog(url: str) -> Finding:
-    """Open the catalog, which makes its tables where they are not there yet: so it can."""
+    """Open the catalog, which makes its tables where they are not there yet, and write to it: so it can."""
     try:
         catalog = cast("MetadataStore", make_adapter("metadata", url))
         try:
             await catalog.open()
-            await catalog.version()
+            await catalog.lease(_LEASE, _LEASE, ttl_s=1)
+            await catalog.release(_LEASE, _LEASE)
             began = time.perf_counter()
             version = await catalog.version()
             took_s = time.perf_counter() - began

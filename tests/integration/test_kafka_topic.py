@@ -37,6 +37,20 @@ async def test_the_topic_is_made_at_the_first_start_and_told(
     assert settings["message.timestamp.type"] == "LogAppendTime"
 
 
+async def test_a_topic_with_other_partitions_is_used_and_told(
+    kafka: KafkaPlace, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Lost otherwise: why more writers than that wait, although the URL says that there are partitions for them."""
+    topic = new_topic()
+    async with opened(queue_on(kafka, topic, "partitions=2")):
+        pass
+    async with opened(queue_on(kafka, topic)):
+        assert not caplog.text
+    async with opened(queue_on(kafka, topic, "partitions=7")) as queue:
+        assert set(await queue.end_offsets()) == {0, 1}
+    assert f"the topic {topic} has 2 partitions" in caplog.text
+
+
 async def test_many_may_start_at_once(kafka: KafkaPlace) -> None:
     """All services of a deployment start together; only one can make the topic."""
     queues = [queue_on(kafka, topic) for topic in [new_topic()] * 5]

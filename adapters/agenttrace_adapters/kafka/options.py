@@ -15,6 +15,7 @@ from agenttrace_core.model.principal import check_project
 from agenttrace_core.registry import without_password
 
 DEFAULT_PORT = 9092
+DEFAULT_PARTITIONS = 4
 _TOPIC = re.compile(r"[A-Za-z0-9._-]{1,249}")
 _SECURITY = ("PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL")
 _MECHANISMS = ("PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512")
@@ -39,8 +40,8 @@ class KafkaOptions:
 
     servers: tuple[Address, ...]
     topic: str
-    partitions: int = 4
-    """Of a topic that is made; one that is there has as many as it has."""
+    partitions: int | None = None
+    """Of a topic that is made. None: ``DEFAULT_PARTITIONS``; a topic that is there has as many as it has."""
     replication: int | None = None
     """Of a topic that is made. None: 3, or as many brokers as there are."""
     max_message_bytes: int = 32 << 20

@@ -12,7 +12,7 @@ from aiokafka.protocol.admin import CreateTopicsRequest, DescribeConfigsRequest
 
 from agenttrace_adapters.kafka.cluster import Cluster, Layout
 from agenttrace_adapters.kafka.connections import ADMIN
-from agenttrace_adapters.kafka.options import KafkaOptions
+from agenttrace_adapters.kafka.options import DEFAULT_PARTITIONS, KafkaOptions
 from agenttrace_adapters.kafka.protocol import Code, RefusedError, error_name
 from agenttrace_core.errors import ConfigurationError, NotFoundError, UnavailableError
 
@@ -52,6 +52,11 @@ async def ready_topic(cluster: Cluster, options: KafkaOptions, *, make: bool) ->
             raise NotFoundError(f"the topic {options.topic} is not there yet")
         await _make(cluster, options)
     layout = await _led(cluster, options)
+    if options.partitions not in (None, len(layout.leaders)):
+        _log.warning(
+            "the topic %s has %d partitions, and goes on with them: the option partitions=%d is for when it is made",
+            options.topic, len(layout.leaders), options.partitions,
+        )  # fmt: skip
     if layout.topic_id == UUID(int=0):
         raise ConfigurationError("queue: the brokers give topics no ids, by which ours is known: Kafka 2.8 does")
     return await _facts(cluster, options, layout.topic_id)
@@ -59,17 +64,17 @@ async def ready_topic(cluster: Cluster, options: KafkaOptions, *, make: bool) ->
 
 async def _make(cluster: Cluster, options: KafkaOptions) -> None:
     brokers = len(cluster.layout.brokers)
-    replication = options.replication or min(3, brokers)
+    partitions, replication = _partitions(options), options.replication or min(3, brokers)
     settings = _settings(options, replication)
     request = CreateTopicsRequest(
-        [(options.topic, options.partitions, replication, [], sorted(settings.items()))], 30_000, validate_only=False
+        [(options.topic, partitions, replication, [], sorted(settings.items()))], 30_000, validate_only=False
     )
     answer = await cluster.ask_controller(request)
     _, code, said = answer.topic_errors[0]
     if code == Code.NONE:
         _log.info(
             "made the topic %s with %d partitions and replication %d: %s",
-            options.topic, options.partitions, replication, ", ".join(f"{k}={v}" for k, v in sorted(settings.items())),
+            options.topic, partitions, replication, ", ".join(f"{k}={v}" for k, v in sorted(settings.items())),
         )  # fmt: skip
     elif code != Code.TOPIC_EXISTS:
         refused = RefusedError(f"the topic {options.topic} is not there and cannot be made", code, said)
@@ -97,11 +102,15 @@ def _settings(options: KafkaOptions, replication: int) -> dict[str, str]:
     return settings
 
 
+def _partitions(options: KafkaOptions) -> int:
+    return options.partitions or DEFAULT_PARTITIONS
+
+
 def _command(options: KafkaOptions, replication: int, settings: Mapping[str, str]) -> str:
     given = " ".join(f"--config {k}={v}" for k, v in sorted(settings.items()))
     return (
         f"kafka-topics.sh --bootstrap-server {options.servers[0]} --create --topic {options.topic} "
-        f"--partitions {options.partitions} --replication-factor {replication} {given}"
+        f"--partitions {_partitions(options)} --replication-factor {replication} {given}"
     )
 
 
