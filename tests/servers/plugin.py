@@ -19,7 +19,7 @@ import uuid
 from collections import Counter
 from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager, suppress
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import pytest
 
@@ -100,29 +100,38 @@ def _named(server: str) -> str | None:
     return os.environ.get(f"AGENTTRACE_TEST_{server.upper()}") or None
 
 
+# --- What each server has -------------------------------------------------------------------------
+
+
+def _fixtures_of(name: str, make: Callable[[], ServerProcess], title: str, place: Callable[[str], Any]) -> Any:
+    """Return the fixtures ``_NAME_server``, ``own_NAME`` and ``NAME``; ``place`` reads where a named server is."""
+    of_this_run = f"_{name}_server"
+
+    def started() -> Iterator[ServerProcess]:
+        with _started(make) as server:
+            yield server
+
+    def own(request: pytest.FixtureRequest) -> Iterator[ServerProcess]:
+        with _put_right(request.getfixturevalue(of_this_run)) as server:
+            yield server
+
+    def shared(request: pytest.FixtureRequest) -> Any:
+        named = _named(name)
+        return place(named) if named else request.getfixturevalue(of_this_run).place
+
+    started.__doc__ = f"{title}, started for this run."
+    own.__doc__ = f"{title} that the test may stop, kill and pause."
+    shared.__doc__ = f"{title} that all tests share."
+    return (
+        pytest.fixture(scope="session", name=of_this_run)(started),
+        pytest.fixture(name=f"own_{name}")(own),
+        pytest.fixture(scope="session", name=name)(shared),
+    )
+
+
 # --- Apache Kafka ---------------------------------------------------------------------------------
 
-
-@pytest.fixture(scope="session")
-def _kafka_server() -> Iterator[KafkaServer]:
-    with _started(KafkaServer) as server:
-        yield server
-
-
-@pytest.fixture
-def own_kafka(_kafka_server: KafkaServer) -> Iterator[KafkaServer]:
-    """Apache Kafka that the test may stop, kill and pause."""
-    with _put_right(_kafka_server) as server:
-        yield server
-
-
-@pytest.fixture(scope="session")
-def kafka(request: pytest.FixtureRequest) -> KafkaPlace:
-    """Apache Kafka that all tests share."""
-    if named := _named("kafka"):
-        return KafkaPlace(named)
-    server: KafkaServer = request.getfixturevalue("_kafka_server")
-    return server.place
+_kafka_server, own_kafka, kafka = _fixtures_of("kafka", KafkaServer, "Apache Kafka", KafkaPlace)
 
 
 @pytest.fixture
@@ -131,29 +140,10 @@ def kafka_url(kafka: KafkaPlace) -> str:
     return kafka.url(f"test-{uuid.uuid4().hex[:16]}")
 
 
-# --- MinIO ----------------------------------------------------------------------------------------
+# --- Object storage -------------------------------------------------------------------------------
 
-
-@pytest.fixture(scope="session")
-def _minio_server() -> Iterator[MinioServer]:
-    with _started(MinioServer) as server:
-        yield server
-
-
-@pytest.fixture
-def own_minio(_minio_server: MinioServer) -> Iterator[MinioServer]:
-    """MinIO that the test may stop, kill and pause."""
-    with _put_right(_minio_server) as server:
-        yield server
-
-
-@pytest.fixture(scope="session")
-def minio(request: pytest.FixtureRequest) -> S3Place:
-    """MinIO that all tests share."""
-    if named := _named("minio"):
-        return S3Place.from_url(named)
-    server: MinioServer = request.getfixturevalue("_minio_server")
-    return server.place
+_minio_server, own_minio, minio = _fixtures_of("minio", MinioServer, "MinIO", S3Place.from_url)
+_versitygw_server, own_versitygw, versitygw = _fixtures_of("versitygw", VersitygwServer, "Versitygw", S3Place.from_url)
 
 
 @pytest.fixture
@@ -163,35 +153,16 @@ def minio_bucket(minio: S3Place) -> S3Bucket:
 
 
 @pytest.fixture
+def versitygw_bucket(versitygw: S3Place) -> S3Bucket:
+    """An empty bucket; ``place.environment()`` says whose."""
+    return versitygw.new_bucket()
+
+
+@pytest.fixture
 def faulty_minio(minio: S3Place) -> Iterator[FaultProxy]:
     """A proxy in front of MinIO that fails on command, and counts what is asked."""
     with FaultProxy(minio) as proxy:
         yield proxy
-
-
-# --- versitygw ------------------------------------------------------------------------------------
-
-
-@pytest.fixture(scope="session")
-def _versitygw_server() -> Iterator[VersitygwServer]:
-    with _started(VersitygwServer) as server:
-        yield server
-
-
-@pytest.fixture
-def own_versitygw(_versitygw_server: VersitygwServer) -> Iterator[VersitygwServer]:
-    """Versitygw that the test may stop, kill and pause."""
-    with _put_right(_versitygw_server) as server:
-        yield server
-
-
-@pytest.fixture(scope="session")
-def versitygw(request: pytest.FixtureRequest) -> S3Place:
-    """Versitygw that all tests share."""
-    if named := _named("versitygw"):
-        return S3Place.from_url(named)
-    server: VersitygwServer = request.getfixturevalue("_versitygw_server")
-    return server.place
 
 
 @pytest.fixture
@@ -201,35 +172,9 @@ def archive(versitygw: S3Place) -> Iterator[ArchiveProxy]:
         yield proxy
 
 
-@pytest.fixture
-def versitygw_bucket(versitygw: S3Place) -> S3Bucket:
-    """An empty bucket; ``place.environment()`` says whose."""
-    return versitygw.new_bucket()
-
-
 # --- PostgreSQL -----------------------------------------------------------------------------------
 
-
-@pytest.fixture(scope="session")
-def _postgres_server() -> Iterator[PostgresServer]:
-    with _started(PostgresServer) as server:
-        yield server
-
-
-@pytest.fixture
-def own_postgres(_postgres_server: PostgresServer) -> Iterator[PostgresServer]:
-    """PostgreSQL that the test may stop, kill and pause."""
-    with _put_right(_postgres_server) as server:
-        yield server
-
-
-@pytest.fixture(scope="session")
-def postgres(request: pytest.FixtureRequest) -> PostgresPlace:
-    """PostgreSQL that all tests share."""
-    if named := _named("postgres"):
-        return PostgresPlace(named)
-    server: PostgresServer = request.getfixturevalue("_postgres_server")
-    return server.place
+_postgres_server, own_postgres, postgres = _fixtures_of("postgres", PostgresServer, "PostgreSQL", PostgresPlace)
 
 
 @pytest.fixture
@@ -254,27 +199,7 @@ def pgbouncer_url(pgbouncer: PgBouncerServer, postgres_url: str) -> str:
 
 # --- Redis ----------------------------------------------------------------------------------------
 
-
-@pytest.fixture(scope="session")
-def _redis_server() -> Iterator[RedisServer]:
-    with _started(RedisServer) as server:
-        yield server
-
-
-@pytest.fixture
-def own_redis(_redis_server: RedisServer) -> Iterator[RedisServer]:
-    """Redis that the test may stop, kill and pause."""
-    with _put_right(_redis_server) as server:
-        yield server
-
-
-@pytest.fixture(scope="session")
-def redis(request: pytest.FixtureRequest) -> RedisPlace:
-    """Redis that all tests share."""
-    if named := _named("redis"):
-        return RedisPlace(named)
-    server: RedisServer = request.getfixturevalue("_redis_server")
-    return server.place
+_redis_server, own_redis, redis = _fixtures_of("redis", RedisServer, "Redis", RedisPlace)
 
 
 @pytest.fixture
