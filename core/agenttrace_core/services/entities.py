@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from decimal import Decimal
 from enum import StrEnum
+from functools import partial
 
 import pyarrow as pa
 
@@ -34,10 +34,10 @@ from agenttrace_core.ports.index import SpanIndex, SpanQueries, TraceOwners, Vie
 from agenttrace_core.query.cursor import Cursors
 from agenttrace_core.query.grouping import MEASURED, aggregate_rows
 from agenttrace_core.query.owners import OWNED, owners_of
-from agenttrace_core.query.ranking import aggregation_of, page_of, place_value
 from agenttrace_core.query.summary import summaries_of
 from agenttrace_core.query.sums import below
 from agenttrace_core.schema.keys import trace_id_of
+from agenttrace_core.services.ranked_pages import RankedPages, ranked
 from agenttrace_core.services.view import Lag, Views
 
 Figure = int | float | Decimal | str | None
@@ -124,6 +124,7 @@ class EntityService:
         self._views = views
         self._index = index
         self._cursors = Cursors(cursor_key)
+        self._pages = RankedPages(views, self._cursors)
 
     async def list(
         self,
@@ -144,29 +145,13 @@ class EntityService:
         Raises:
             InvalidInputError: they cannot be sorted so, or ``cursor`` is not one of this list.
         """
-        selection = selection or Selection()
-        # The moment by which states are judged is each page's own.
-        question = repr((kind, replace(selection, as_of=None), sort, descending))
-        bound, after = self._opened(cursor, principal.project, question)
-        during = selection.during
-        end = during.end_ns if bound is None else bound
         ranking = Ranking(
-            replace(selection, during=Interval(during.start_ns, end)),
-            (_FIELDS[kind],),
-            LISTED[kind],
-            sort or DEFAULT_SORT[kind],
-            descending,
-            limit=limit + 1,
-            after=after,
-        )
-        pinned = time.time_ns() if end is None else end
-        seen = await self._views.look()
-        rows = await self._ranked(seen.view, principal.project, kind, ranking)
-        items = entities_of(rows.slice(0, limit))
-        if len(rows) <= limit:
-            return EntityList(kind, items, None, seen.lag)
-        place = (pinned, place_value(items[-1].figures[ranking.order]), items[-1].id)
-        return EntityList(kind, items, self._cursors.sign(principal.project, question, place), seen.lag)
+            selection or Selection(), (_FIELDS[kind],), LISTED[kind], sort or DEFAULT_SORT[kind], descending,
+            limit=limit,
+        )  # fmt: skip
+        answer = partial(self._ranked, principal.project, kind)
+        page = await self._pages.page(principal.project, kind, ranking, answer, cursor)
+        return EntityList(kind, entities_of(page.rows), page.next_cursor, page.lag)
 
     async def get(
         self,
@@ -233,7 +218,7 @@ class EntityService:
         whole = aggregate_rows(rows, dict.fromkeys(ids, 0), Aggregation(Selection(), told)).to_pylist()
         return {Measure(name): value for name, value in whole[0].items() if name != "other"}
 
-    async def _ranked(self, view: View, project: str, kind: EntityKind, ranking: Ranking) -> pa.Table:
+    async def _ranked(self, project: str, kind: EntityKind, view: View, ranking: Ranking) -> pa.Table:
         selection = ranking.selection
         is_all = selection.spans == EVERY_SPAN and selection.traces == EVERY_TRACE
         if isinstance(self._index, TraceOwners) and kind in _OWNERS and is_all:
@@ -247,23 +232,6 @@ class EntityService:
         last = sums.slice(limit - 1, 1).to_pylist()[0]
         place = (last["start_ns"], last["start_ns"], trace_id_of(last["trace_hi"], last["trace_lo"]))
         return self._cursors.sign(project, question, place)
-
-    def _opened(
-        self, cursor: str | None, project: str, question: str
-    ) -> tuple[int | None, tuple[int | str, ...] | None]:
-        if cursor is None:
-            return None, None
-        bound, *after = self._cursors.open(cursor, project, question)
-        return int(bound), tuple(after)
-
-
-async def ranked(index: SpanQueries, view: View, project: str, ranking: Ranking) -> pa.Table:
-    """Return a page of groups.
-
-    Raises:
-        InvalidInputError: groups cannot be ranked by the measure, or there are too many of them.
-    """
-    return page_of(await index.aggregate(view, project, aggregation_of(ranking)), ranking)
 
 
 def entities_of(rows: pa.Table) -> tuple[Entity, ...]:

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass, replace
 from typing import Any
 
-from agenttrace_core.model.algebra import And, Column, Compare, Field, Interval, Measure, Op, Ranking, Selection
+import pyarrow as pa
+
+from agenttrace_core.model.algebra import And, Column, Compare, Field, Measure, Op, Ranking, Selection
 from agenttrace_core.model.principal import Principal
-from agenttrace_core.ports.index import SpanQueries
+from agenttrace_core.ports.index import SpanQueries, View
 from agenttrace_core.query.cursor import Cursors
-from agenttrace_core.query.ranking import place_value
-from agenttrace_core.services.entities import ranked
+from agenttrace_core.services.ranked_pages import RankedPages, ranked
 from agenttrace_core.services.view import Lag, Views
 
 _FAILED = Compare(Column("status"), Op.EQ, "error")
@@ -62,9 +62,8 @@ class ErrorGroupService:
     """
 
     def __init__(self, views: Views, index: SpanQueries, *, cursor_key: bytes) -> None:
-        self._views = views
         self._index = index
-        self._cursors = Cursors(cursor_key)
+        self._pages = RankedPages(views, Cursors(cursor_key))
 
     async def list(
         self,
@@ -84,24 +83,15 @@ class ErrorGroupService:
             InvalidInputError: they cannot be sorted so, or ``cursor`` is not one of this list.
         """
         selection = selection or Selection()
-        # The moment by which states are judged is each page's own.
-        question = repr(("error_groups", replace(selection, as_of=None), sort, descending))
-        place = None if cursor is None else self._cursors.open(cursor, principal.project, question)
-        during = selection.during
-        end = during.end_ns if place is None else int(place[0])
-        failed = replace(selection, spans=And((_FAILED, selection.spans)), during=Interval(during.start_ns, end))
-        after = None if place is None else (place[1], *(_unmarked(str(text)) for text in place[2:]))
-        ranking = Ranking(failed, _GROUP_BY, _MEASURES, sort, descending, named=False, limit=limit + 1, after=after)
-        pinned = time.time_ns() if end is None else end
-        seen = await self._views.look()
-        rows = (await ranked(self._index, seen.view, principal.project, ranking)).to_pylist()
-        items = tuple(_group_of(row) for row in rows[:limit])
-        if len(rows) <= limit:
-            return ErrorGroupList(items, None, seen.lag)
-        last = rows[limit - 1]
-        dims = (_marked(last[f"dim{i}"]) for i in range(len(_GROUP_BY)))
-        next_place: tuple[int | str, ...] = (pinned, place_value(last[sort]), *dims)
-        return ErrorGroupList(items, self._cursors.sign(principal.project, question, next_place), seen.lag)
+        failed = replace(selection, spans=And((_FAILED, selection.spans)))
+        ranking = Ranking(failed, _GROUP_BY, _MEASURES, sort, descending, named=False, limit=limit)
+
+        async def answer(view: View, asked: Ranking) -> pa.Table:
+            return await ranked(self._index, view, principal.project, asked)
+
+        page = await self._pages.page(principal.project, "error_groups", ranking, answer, cursor)
+        items = tuple(_group_of(row) for row in page.rows.to_pylist())
+        return ErrorGroupList(items, page.next_cursor, page.lag)
 
 
 def _group_of(row: dict[str, Any]) -> ErrorGroup:
@@ -119,12 +109,3 @@ def _group_of(row: dict[str, Any]) -> ErrorGroup:
         trace_id=trace_id,
         span_id=span_id,
     )
-
-
-def _marked(text: str | None) -> str:
-    """Write a text that may be none as one, for a cursor."""
-    return "" if text is None else f"={text}"
-
-
-def _unmarked(text: str) -> str | None:
-    return text[1:] if text else None
