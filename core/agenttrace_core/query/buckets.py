@@ -137,4 +137,4 @@ def _zone(name: str) -> ZoneInfo:
     try:
         return ZoneInfo(name)
     except (ValueError, OSError, LookupError) as error:
-        raise InvalidInputError(f"timezone: {name[:60]!r} is none; write one such as UTC or Europe/Berlin") from error
+        raise InvalidInputError(f"timezone: {name[:60]!r} is not one; write UTC or Europe/Berlin") from error

@@ -91,7 +91,7 @@ def aggregate_rows(
         InvalidInputError: the bucket or what to sort by is none, or there are too many groups without ``top``.
     """
     if question.top_by is Measure.NEWEST:
-        raise InvalidInputError("top_by: newest is not to sort by")
+        raise InvalidInputError("top_by: groups cannot be ranked by newest")
     spans = _spans(rows, question.group_by, scores)
     named = _named(spans, trace_starts, question)
     groups = _grouped(spans, trace_starts, question, named)

@@ -34,7 +34,7 @@ def check_ranking(ranking: Ranking) -> None:
     """
     orders = [order for order in ORDERS if order in ranking.measures]
     if ranking.order not in orders:
-        raise InvalidInputError(f"sort: {ranking.order} is not to sort by; write one of {', '.join(orders)}")
+        raise InvalidInputError(f"sort: lists cannot be sorted by {ranking.order}; use one of {', '.join(orders)}")
 
 
 def page_of(groups: pa.Table, ranking: Ranking) -> pa.Table:

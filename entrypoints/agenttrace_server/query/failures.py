@@ -60,5 +60,5 @@ async def _on_wrong_path(request: Request, error: Exception) -> Response:
 
 async def _on_defect(_: Request, __: Exception) -> Response:
     # The exception itself goes to the log; it may hold what is no caller's to see.
-    message = "a defect in the server, which its log tells more of"
+    message = "internal error: the server's log says more"
     return JSONResponse({"error": {"kind": "internal", "message": message}}, status_code=500)

@@ -16,7 +16,7 @@ def rows_of(told: Analysis | ScoreFigures, most: int) -> Rows:
     """
     if len(told.rows) > most:
         raise LimitExceededError(
-            f"the answer has {len(told.rows):,} rows, and {most:,} are possible (query.max_rows): "
+            f"the answer has {len(told.rows):,} rows, and at most {most:,} are allowed (query.max_rows): "
             "ask for fewer groups, a longer bucket or a shorter time"
         )
     names = ["bucket" if name == "bucket_ns" else name for name in told.rows.column_names]

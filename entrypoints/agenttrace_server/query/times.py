@@ -30,7 +30,7 @@ def instant(name: str, text: str | None) -> int | None:
     ns = parse_time(text.replace(" ", "+"))
     if ns is None:
         raise InvalidInputError(
-            f"{name}: {text[:40]!r} is no time between the years 1678 and 2262: write RFC 3339, such as "
+            f"{name}: {text[:40]!r} is not a time between the years 1678 and 2262: write RFC 3339, such as "
             "2026-01-31T09:30:00Z, or nanoseconds since the epoch"
         )
     return ns
