@@ -60,7 +60,7 @@ def _set_up(folder: Path, settings: Path) -> None:
     urls = [f'{name} = "{os.environ[f"SETUP_{name.upper()}"].format(**passwords)}"\n' for name in _BACKENDS]
     _write(
         settings,
-        "# Made at the first start. Keep it: the passwords are nowhere else.\n" + "".join(urls) + key.entry,
+        _HEAD + "".join(urls) + key.entry,
         0o600,
     )
     key.show("it is shown this once")
