@@ -16,10 +16,12 @@ from opentelemetry import baggage
 from opentelemetry.context import Context, attach, create_key, detach, get_current, get_value, set_value
 
 from agenttrace import semconv
-from agenttrace.content import as_text
+from agenttrace.content import as_name, as_text
+from agenttrace.spans import plain
 
 _KEY: Final = create_key("agenttrace-propagated")
 _METADATA_CHARS: Final = 4_096
+_BAGGAGE_CHARS: Final = 256
 _IN_BAGGAGE: Final = (semconv.SESSION_ID, semconv.USER_ID)
 
 
@@ -47,7 +49,7 @@ class Scope:
         session: id of the session (conversation).
         user: id of the user.
         tags: added to those in force.
-        metadata: values by name; ``agenttrace.metadata.NAME`` on spans.
+        metadata: values by name; ``agenttrace.metadata.NAME`` on spans. Short ones travel as text in baggage.
         propagate: also as W3C baggage.
     """
 
@@ -64,7 +66,7 @@ class Scope:
     ) -> None:
         if isinstance(tags, str):
             tags = (tags,)
-        self._given = (session, user, tuple(tags), dict(metadata or {}))
+        self._given = (_text(session), _text(user), tuple(map(as_name, tags or ())), dict(metadata or {}))
         self._propagate = propagate
         self._tokens: list[Token[Context]] = []
 
@@ -96,19 +98,21 @@ class Scope:
             attributes[semconv.USER_ID] = user
         if all_tags:
             attributes[semconv.TAGS] = all_tags
-        attributes |= {semconv.METADATA + name: _plain(value) for name, value in metadata.items()}
+        attributes |= {semconv.METADATA + as_name(name): _plain(value) for name, value in metadata.items()}
         context = set_value(_KEY, Propagated(all_tags, attributes), context)
         if self._propagate:
-            for key in _IN_BAGGAGE:
-                if key in attributes:
-                    context = baggage.set_baggage(key, attributes[key], context)
+            for key, value in attributes.items():
+                if key in _IN_BAGGAGE or (key.startswith(semconv.METADATA) and _fits_baggage(key, value)):
+                    context = baggage.set_baggage(key, value, context)
             if all_tags:
                 context = baggage.set_baggage(semconv.TAGS, ",".join(all_tags), context)
         return context
 
 
 def _from_baggage(carried: Mapping[str, object]) -> Propagated | None:
-    attributes: dict[str, Any] = {key: str(carried[key]) for key in _IN_BAGGAGE if key in carried}
+    attributes: dict[str, Any] = {
+        key: str(value) for key, value in carried.items() if key in _IN_BAGGAGE or key.startswith(semconv.METADATA)
+    }
     if semconv.SESSION_ID in attributes:
         attributes[semconv.CONVERSATION_ID] = attributes[semconv.SESSION_ID]
     tags = tuple(tag for tag in str(carried.get(semconv.TAGS, "")).split(",") if tag)
@@ -117,5 +121,16 @@ def _from_baggage(carried: Mapping[str, object]) -> Propagated | None:
     return Propagated(tags, attributes) if attributes else None
 
 
+def _fits_baggage(key: str, value: Any) -> bool:
+    """Whether W3C baggage can hold it: its keys are tokens, and all of it together is to be short."""
+    return (
+        key.isascii() and key.replace("-", "_").replace(".", "_").isidentifier() and len(str(value)) <= _BAGGAGE_CHARS
+    )
+
+
+def _text(given: Any) -> str | None:
+    return None if given is None else as_name(given)
+
+
 def _plain(value: Any) -> Any:
-    return value if type(value) in {str, bool, int, float} else as_text(value, _METADATA_CHARS)
+    return as_text(value, _METADATA_CHARS) if isinstance(value, (list, tuple)) else plain(value, _METADATA_CHARS)

@@ -201,7 +201,7 @@ def _boolean(value: Any) -> bytes:
 def _integer(value: Any) -> bytes:
     if -_INT64 <= value < _INT64:
         return b"\x18" + varint(value & _MASK64)
-    return _string(value)  # more than 64 bits are kept as their digits
+    return _odd(value)  # more than 64 bits are kept as their digits
 
 
 def _double(value: Any) -> bytes:

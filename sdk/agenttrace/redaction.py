@@ -41,27 +41,32 @@ def redacted(span: ReadableSpan, settings: Settings) -> ReadableSpan:
 
 
 def redacted_attributes(redact: Redact | None, attributes: Mapping[str, Any] | None) -> dict[str, Any]:
-    """Return attributes with every text given to the hook, if there is one; what it makes None of is left out."""
+    """Return attributes with every text in them given to the hook, if there is one, those within lists too."""
     if redact is None:
         return dict(attributes or {})
-    out: dict[str, Any] = {}
-    for key, value in (attributes or {}).items():
-        if isinstance(value, str):
-            text = _text(redact, key, value)
-            if text is not None:
-                out[key] = text
-        elif isinstance(value, tuple) and value and isinstance(value[0], str):
-            texts = [_text(redact, key, str(item)) for item in value]
-            out[key] = tuple(text for text in texts if text is not None)
-        else:
-            out[key] = value
-    return out
+    return {
+        key: kept
+        for key, value in (attributes or {}).items()
+        if (kept := _value(redact, key, value)) is not None or value is None
+    }
+
+
+def _value(redact: Redact, key: str, value: Any) -> Any:
+    if isinstance(value, str):
+        return _text(redact, key, value)
+    if isinstance(value, Mapping):
+        return {inner: _value(redact, f"{key}.{inner}", item) for inner, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        kept = (_value(redact, key, item) for item in value)
+        return tuple(item for item, was in zip(kept, value, strict=True) if item is not None or was is None)
+    return value
 
 
 def _text(redact: Redact, key: str, text: str) -> str | None:
     try:
         found = redact(key, text)
-    except Exception:  # noqa: BLE001 - whatever the hook does, the secret must not leave
-        _log.exception("the redaction hook failed on %r", key)
+        return None if found is None else str(found)
+    except Exception as error:  # noqa: BLE001 - whatever the hook does, the secret must not leave
+        # Not the error itself: it may quote what was to be taken out.
+        _log.warning("the redaction hook failed on %r with %s: nothing of it is sent", key, type(error).__name__)
         return _FAILED
-    return None if found is None else str(found)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tracemalloc
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -15,7 +16,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agenttrace.content import as_text, clean
+from agenttrace.content import as_name, as_text, clean
 
 
 class _Colour(Enum):
@@ -38,6 +39,24 @@ class _Hostile:
         raise RuntimeError("never")
 
 
+class _Nameless:
+    @property
+    def __class__(self) -> type:  # type: ignore[override]
+        raise RuntimeError("never")
+
+    __str__ = None  # type: ignore[assignment]
+
+
+class _Table:
+    shape = (1_000_000, 5)
+
+    def __repr__(self) -> str:
+        return "a table"
+
+    def to_dict(self) -> dict[str, Any]:
+        raise AssertionError("a table of any size as objects of Python")
+
+
 @pytest.mark.parametrize(
     ("value", "text"),
     [
@@ -45,6 +64,7 @@ class _Hostile:
         (None, "null"),
         (True, "true"),
         (2**70, "1180591620717411303424"),
+        (_Table(), '"a table"'),
         (0.5, "0.5"),
         (float("nan"), '"nan"'),
         ({"a": [1, (2, 3)], 4: {5}}, '{"a":[1,[2,3]],"4":[5]}'),
@@ -94,3 +114,27 @@ def test_json_values_survive(value: Any) -> None:
 def test_any_text_can_be_utf8(text: str) -> None:
     assert clean(clean(text)) == clean(text)
     assert clean(text).encode() is not None
+
+
+def test_numbers_of_any_length_and_classes_of_any_kind_have_a_form() -> None:
+    assert as_text([1 << 20_000], 10_000) == f'["{hex(1 << 20_000)}"]'
+    assert as_text([_Nameless()], 10_000) == '["(_Nameless: RuntimeError when it was read)"]'
+    assert as_text(_Nameless(), 10_000) == '"(_Nameless: RuntimeError when it was read)"'
+
+
+def test_no_more_of_long_texts_is_copied_than_is_kept() -> None:
+    long = "x" * 1_000_000
+    tracemalloc.start()
+    try:
+        text = as_text({"a": [long] * 1_000, "b": long}, 10_000)
+        _, most = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert len(text) < 10_100
+    assert most < 500_000
+
+
+def test_anything_can_name_something() -> None:
+    for value in (1 << 20_000, _Hostile(), _Nameless(), None, b"raw", "lone \ud800 half"):
+        as_name(value).encode()
+    assert len(as_name("x" * 10_000)) < 2_050

@@ -53,7 +53,12 @@ def test_it_crosses_to_another_service_only_if_asked(receiver: Receiver) -> None
     for propagates in (False, True):
         caller = AgentTrace(receiver.url, live="none", propagate=propagates)
         headers: dict[str, str] = {}
-        with caller.session("s 1", user="ü", tags=["a", "b"]), caller.span("caller"):
+        with (
+            caller.session(
+                "s 1", user="ü", tags=["a", "b"], metadata={"plan": "gold; 1,5", "big": "x" * 300, "no key": 1}
+            ),
+            caller.span("caller"),
+        ):
             propagate.inject(headers)
         token = attach(propagate.extract(headers))
         with caller.span("callee"):
@@ -63,6 +68,7 @@ def test_it_crosses_to_another_service_only_if_asked(receiver: Receiver) -> None
         caller_span, callee = receiver.spans[-2:]
         assert callee.trace_id == caller_span.trace_id
         carried = {
-            "session.id": "s 1", "gen_ai.conversation.id": "s 1", "user.id": "ü", "agenttrace.tags": ["a", "b"]
+            "session.id": "s 1", "gen_ai.conversation.id": "s 1", "user.id": "ü", "agenttrace.tags": ["a", "b"],
+            "agenttrace.metadata.plan": "gold; 1,5",
         }  # fmt: skip
         assert attributes(callee) == (carried if propagates else {})
