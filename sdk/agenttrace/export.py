@@ -6,15 +6,12 @@ dropped, counted, told in the log, and written on the next span that is sent (``
 
 from __future__ import annotations
 
-import atexit
-import contextlib
 import logging
-import os
 import threading
 import time
 import weakref
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -26,13 +23,12 @@ from opentelemetry.context import (
     set_value,
 )
 from opentelemetry.sdk.resources import Resource
-from opentelemetry.sdk.trace import ReadableSpan, Span, SpanProcessor
+from opentelemetry.sdk.trace import ReadableSpan, Span, SpanProcessor, TracerProvider
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 
-from agenttrace import semconv
+from agenttrace import lifetime, semconv
 from agenttrace.context import propagated
 from agenttrace.encode import encode_span, logs_request, rejected_of, traces_request
-from agenttrace.quiet import never_raises
 from agenttrace.redaction import redacted
 from agenttrace.settings import Settings
 from agenttrace.transport import Outcome, Transport
@@ -45,6 +41,7 @@ _SPAN_BYTES: Final = 300
 _RUNNING: Final = {semconv.SPAN_STATE: "running"}
 _GIVE_UP_S: Final = 120.0
 _FULL: Final = "too much waits to be sent"
+_ENDED: Final = "the program ended before they were sent"
 _MOST_RUNNING: Final = 4_096
 
 Record = tuple[Resource, InstrumentationScope, bytes]
@@ -66,17 +63,24 @@ class Exporter(SpanProcessor):
     Args:
         settings: where to, and how much may wait.
         transport: how a request is sent; by default over HTTP.
+        names: what the application's resource is to say besides, such as its name.
     """
 
-    def __init__(self, settings: Settings, transport: Transport | None = None) -> None:
+    def __init__(
+        self, settings: Settings, transport: Transport | None = None, names: Mapping[str, str] | None = None
+    ) -> None:
         self._settings = settings
         self._transport = transport or Transport(settings)
+        self._names = Resource(dict(names)) if names else None
+        self._named: dict[int, tuple[Resource, Resource]] = {}
+        self.providers: weakref.WeakSet[TracerProvider] = weakref.WeakSet()
+        """Those whose spans come here."""
         self.counts = Counts()
         self.captures: list[Callable[[ReadableSpan], None]] = []
         """While there are any, spans are given to these and are not sent; see ``agenttrace.testing``."""
         self._closed = False
         self._begin()
-        _exporters.add(self)
+        lifetime.watch(self)
 
     def _begin(self) -> None:
         """Start with nothing: at first, and in the child of a fork, whose parent sends what was waiting."""
@@ -84,12 +88,13 @@ class Exporter(SpanProcessor):
         self._records: deque[Record] = deque()
         self._bytes = 0
         self._running: dict[int, _Running] = {}
+        self._in_hand = 0
+        self._flushes: deque[_Flush] = deque()
         # One that its holder may take again: a span may end when garbage is collected, which happens at any line.
         self._lock = threading.RLock()
         self._sending = threading.Lock()
         self._wake = threading.Event()
         self._thread: threading.Thread | None = None
-        self._patient = True
 
     # -- what the program calls -------------------------------------------------------------------
 
@@ -109,7 +114,7 @@ class Exporter(SpanProcessor):
     def on_end(self, span: ReadableSpan) -> None:
         """Queue the span, or drop it where there is no room."""
         context = span.get_span_context()
-        if context is None:
+        if context is None or self._closed:
             return
         self._running.pop(context.span_id, None)
         if self.captures:
@@ -140,6 +145,8 @@ class Exporter(SpanProcessor):
 
     def record(self, resource: Resource, scope: InstrumentationScope, record: bytes) -> None:
         """Queue an encoded log record; see ``encode.encode_event_record``."""
+        if self._closed or self.captures:
+            return
         with self._lock:
             if self._closed:
                 return
@@ -154,38 +161,53 @@ class Exporter(SpanProcessor):
             self._start_thread()
 
     def force_flush(self, timeout_millis: int = 30_000) -> bool:
-        """Send what is waiting, and say whether all of it went within the time."""
-        return self._flush(timeout_millis / 1000, patient=True)
+        """Send what is waiting, and say whether all of it went within the time.
 
-    def _flush(self, timeout_s: float, *, patient: bool) -> bool:
-        deadline = time.monotonic() + timeout_s
-        if not self._sending.acquire(timeout=max(0.0, timeout_s)):
+        The thread sends; the program waits for it no longer than the time, whatever the receiver does. What is not
+        sent by then is not lost: the thread goes on.
+        """
+        if not (self._spans or self._records or self._running or self._in_hand):
+            return True
+        if self._thread is threading.current_thread():  # a handler of its log asks: it cannot wait for itself
             return False
-        try:
-            return self._send_all(deadline, patient=patient)
-        finally:
-            self._sending.release()
+        flush = _Flush()
+        self._flushes.append(flush)
+        if self._start_thread():
+            self._wake.set()
+            flush.done.wait(timeout_millis / 1000)
+        else:  # the interpreter is ending, and nobody else is there to do it
+            self._answer_flushes(time.monotonic() + timeout_millis / 1000)
+        return flush.all_went
+
+    @property
+    def exit_timeout_s(self) -> float:
+        """How long the end of the process waits for it."""
+        return self._settings.exit_timeout_s
 
     def shutdown(self, timeout_millis: int | None = None) -> None:
         """Send what is waiting, within the time, and end the thread. Later spans are dropped."""
         if self._closed:
             return
         budget_s = self._settings.exit_timeout_s if timeout_millis is None else timeout_millis / 1000
+        deadline = time.monotonic() + budget_s
         # Nobody waits at the end of a program for a receiver that is not there.
-        self._flush(budget_s, patient=False)
+        self._transport.hurry(deadline)
+        self.force_flush(int(budget_s * 1000))
         with self._lock:
             self._closed = True
             unsent = len(self._spans) + len(self._records)
             self._spans.clear()
             self._records.clear()
             self._running.clear()
-        self._drop(unsent, "the program ended before they were sent")
+        self._drop(unsent, _ENDED)
+        if self._in_hand:
+            _log.warning("%d spans or scores were still being sent when the program ended", self._in_hand)
         self._wake.set()
+        self._transport.close()
         thread, self._thread = self._thread, None
         if thread is not None and thread is not threading.current_thread():
-            thread.join(timeout=1.0)
-        self._transport.close()
-        _exporters.discard(self)
+            thread.join(timeout=min(1.0, max(0.05, deadline - time.monotonic())))
+        lifetime.let_go(self)
 
     def after_fork(self) -> None:
         """Begin anew in the child."""
@@ -194,12 +216,18 @@ class Exporter(SpanProcessor):
 
     # -- the thread -------------------------------------------------------------------------------
 
-    def _start_thread(self) -> None:
+    def _start_thread(self) -> bool:
+        """Have the thread run, and say whether it does."""
         with self._lock:
-            if self._thread is None and not self._closed:
-                self._thread = threading.Thread(target=_run, args=(weakref.ref(self),), name="agenttrace", daemon=True)
-                with contextlib.suppress(RuntimeError):  # the interpreter is ending: atexit sends what there is
-                    self._thread.start()
+            thread = self._thread
+            if thread is None and not self._closed:
+                thread = threading.Thread(target=_run, args=(weakref.ref(self),), name="agenttrace", daemon=True)
+                try:
+                    thread.start()
+                except RuntimeError:  # the interpreter is ending
+                    return False
+                self._thread = thread
+        return thread is not None and thread.is_alive()
 
     def turn(self) -> bool:
         """Wait for the next batch and send it; say whether to go on."""
@@ -207,13 +235,20 @@ class Exporter(SpanProcessor):
         self._wake.clear()
         if self._closed:
             return False
-        with self._sending:
-            self._send_all(time.monotonic() + _GIVE_UP_S, patient=True)
+        self._answer_flushes(time.monotonic() + _GIVE_UP_S)
         return not self._closed
 
-    def _send_all(self, deadline: float, *, patient: bool) -> bool:
+    def _answer_flushes(self, deadline: float) -> None:
+        """Send everything that is waiting now, and tell those who have asked for it."""
+        with self._sending:
+            asked = [self._flushes.popleft() for _ in range(len(self._flushes))]
+            all_went = self._send_all(deadline)
+        for flush in asked:
+            flush.all_went = all_went
+            flush.done.set()
+
+    def _send_all(self, deadline: float) -> bool:
         """Send everything that is waiting now, in order. Say whether it went."""
-        self._patient = patient
         token = attach(set_value(_SUPPRESS_INSTRUMENTATION_KEY, value=True))
         try:
             done = True
@@ -226,6 +261,7 @@ class Exporter(SpanProcessor):
             _log.exception("sending spans failed; what was being sent is dropped")
             return False
         finally:
+            self._in_hand = 0
             detach(token)
 
     def _take_spans(self) -> list[ReadableSpan]:
@@ -240,6 +276,7 @@ class Exporter(SpanProcessor):
                 taken.append(span)
                 size += bytes_of
             self._bytes -= size
+            self._in_hand = len(taken)
             return taken
 
     def _send_spans(self, spans: list[ReadableSpan], deadline: float) -> bool:
@@ -266,7 +303,7 @@ class Exporter(SpanProcessor):
     def _send_items(self, items: list[_Item], deadline: float) -> bool:
         """Send encoded spans in one request; in two, where the receiver finds it too large."""
         for part in _parts(items, self._settings.max_request_bytes):
-            outcome = self._post(self._settings.traces_url, _request_of(part), deadline)
+            outcome = self._post(self._settings.traces_url, self._request_of(part), deadline)
             if outcome.too_large and len(part) > 1:
                 middle = len(part) // 2
                 if not (self._send_items(part[:middle], deadline) and self._send_items(part[middle:], deadline)):
@@ -286,21 +323,37 @@ class Exporter(SpanProcessor):
                 encoded = self._encoded(running.span, running=True)
                 items += [] if encoded is None else [(running.span, encoded)]
         for part in _parts(items, self._settings.max_request_bytes):
-            self._post(self._settings.traces_url, _request_of(part), deadline)
+            self._post(self._settings.traces_url, self._request_of(part), deadline)
+
+    def _request_of(self, part: list[_Item]) -> bytes:
+        groups: dict[tuple[Resource, InstrumentationScope | None], list[bytes]] = {}
+        for span, encoded in part:
+            groups.setdefault((self._resource(span.resource), span.instrumentation_scope), []).append(encoded)
+        return traces_request(groups)
+
+    def _resource(self, resource: Resource) -> Resource:
+        """Return what a resource is with the application's names; a program has only a few."""
+        if self._names is None:
+            return resource
+        known = self._named.get(id(resource))
+        if known is None or known[0] is not resource:
+            known = self._named[id(resource)] = (resource, resource.merge(self._names))
+        return known[1]
 
     def _post(self, url: str, body: bytes, deadline: float) -> Outcome:
-        return self._transport.send(url, body, deadline, patient=self._patient)
+        return self._transport.send(url, body, deadline)
 
     def _send_records(self, deadline: float) -> bool:
         while True:
             with self._lock:
                 taken = [self._records.popleft() for _ in range(min(_BATCH_SPANS, len(self._records)))]
                 self._bytes -= sum(len(record) for *_, record in taken)
+                self._in_hand = len(taken)
             if not taken:
                 return True
             by_scope: dict[tuple[Resource, InstrumentationScope], list[bytes]] = {}
             for resource, scope, record in taken:
-                by_scope.setdefault((resource, scope), []).append(record)
+                by_scope.setdefault((self._resource(resource), scope), []).append(record)
             for (resource, scope), records in by_scope.items():
                 body = logs_request(resource, scope, records)
                 outcome = self._post(self._settings.logs_url, body, deadline)
@@ -335,14 +388,15 @@ class _Running:
     told: bool = False
 
 
+@dataclass(slots=True)
+class _Flush:
+    """Somebody who waits until everything is sent."""
+
+    done: threading.Event = field(default_factory=threading.Event)
+    all_went: bool = False
+
+
 _Item = tuple[ReadableSpan, bytes]
-
-
-def _request_of(part: list[_Item]) -> bytes:
-    groups: dict[tuple[Resource, InstrumentationScope | None], list[bytes]] = {}
-    for span, encoded in part:
-        groups.setdefault((span.resource, span.instrumentation_scope), []).append(encoded)
-    return traces_request(groups)
 
 
 def _parts(items: list[_Item], most: int) -> Iterator[list[_Item]]:
@@ -360,22 +414,24 @@ def _parts(items: list[_Item], most: int) -> Iterator[list[_Item]]:
 
 def _size_of(span: ReadableSpan) -> int:
     """About how many bytes the span takes; texts are what makes one large."""
-    size = _SPAN_BYTES
-    for value in (span.attributes or {}).values():
-        size += len(value) if type(value) is str else 16
-    for event in span.events:
-        for value in (event.attributes or {}).values():
-            size += len(value) if type(value) is str else 16
+    return _SPAN_BYTES + _size_of_values(span.attributes) + sum(_size_of_values(e.attributes) for e in span.events)
+
+
+def _size_of_values(attributes: Mapping[str, Any] | None) -> int:
+    size = 0
+    for value in (attributes or {}).values():
+        kind = type(value)
+        if kind is str or kind is bytes:
+            size += len(value)
+        elif kind is tuple:
+            size += sum(len(item) if type(item) is str else 16 for item in value)
+        else:
+            size += 16
     return size
 
 
 def _is_agent(span: ReadableSpan) -> bool:
     return (span.attributes or {}).get(semconv.OPERATION) in semconv.AGENT_OPERATIONS
-
-
-# --- Process life ------------------------------------------------------------------------------
-
-_exporters: weakref.WeakSet[Exporter] = weakref.WeakSet()
 
 
 def _run(reference: Callable[[], Exporter | None]) -> None:
@@ -385,18 +441,3 @@ def _run(reference: Callable[[], Exporter | None]) -> None:
         if exporter is None or not exporter.turn():
             return
         del exporter
-
-
-def _at_exit() -> None:
-    for exporter in list(_exporters):
-        never_raises(exporter.shutdown)()
-
-
-def _after_fork_in_child() -> None:
-    for exporter in list(_exporters):
-        exporter.after_fork()
-
-
-atexit.register(_at_exit)
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork_in_child)

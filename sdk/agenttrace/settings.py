@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -11,6 +12,8 @@ from urllib.parse import unquote, urlsplit
 Live = Literal["agents", "all", "none"]
 Redact = Callable[[str, str], "str | None"]
 """Takes an attribute's key and its text, and returns the text to send instead; None sends nothing."""
+
+_log = logging.getLogger("agenttrace")
 
 DEFAULT_ENDPOINT: Final = "http://127.0.0.1:4318"
 _LIVE: Final[tuple[Live, ...]] = ("agents", "all", "none")
@@ -27,6 +30,8 @@ class Settings:
         logs_url: where scores go, in full.
         headers: sent with every request; the key is among them.
         gzip: whether requests are compressed.
+        certificate: file of the authorities that the receiver's certificate is checked against; else the usual ones.
+        client_certificate: file of the certificate to show the receiver, and file of its key if that is another.
         timeout_s: of one request.
         capture_content: whether inputs, outputs and messages are recorded.
         redact: is given every text of content, exceptions among them, before it leaves the process.
@@ -45,6 +50,8 @@ class Settings:
     logs_url: str = f"{DEFAULT_ENDPOINT}/v1/logs"
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
     gzip: bool = False
+    certificate: str | None = None
+    client_certificate: str | tuple[str, str] | None = None
     timeout_s: float = 10.0
     capture_content: bool = True
     redact: Redact | None = None
@@ -71,26 +78,34 @@ def resolve(
 ) -> Settings:
     """Return the settings that arguments and environment give together.
 
+    A variable of OpenTelemetry with a value that it cannot have is told in the log and left out, as its specification
+    wants it: it may be meant for another exporter. One of ours is an error.
+
     Variables: ``AGENTTRACE_ENDPOINT``, ``AGENTTRACE_API_KEY``, ``AGENTTRACE_CAPTURE_CONTENT``, ``AGENTTRACE_LIVE``,
-    ``AGENTTRACE_PROPAGATE``; ``OTEL_EXPORTER_OTLP_[TRACES_|LOGS_]{ENDPOINT,HEADERS,TIMEOUT,COMPRESSION}`` and
-    ``OTEL_BSP_SCHEDULE_DELAY``, ``OTEL_BSP_MAX_QUEUE_SIZE`` as OpenTelemetry defines them.
+    ``AGENTTRACE_PROPAGATE``; ``OTEL_EXPORTER_OTLP_[TRACES_|LOGS_]{ENDPOINT,HEADERS,TIMEOUT,COMPRESSION,CERTIFICATE,
+    CLIENT_CERTIFICATE,CLIENT_KEY}`` and ``OTEL_BSP_SCHEDULE_DELAY``, ``OTEL_BSP_MAX_QUEUE_SIZE`` as OpenTelemetry
+    defines them.
 
     Raises:
         ValueError: a value is none that the setting can have; the message names both.
     """
     ours = endpoint or os.environ.get("AGENTTRACE_ENDPOINT")
-    others = os.environ.get("OTEL_EXPORTER_OTLP_ENDPOINT")
-    traces = None if ours else os.environ.get("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
-    logs = None if ours else os.environ.get("OTEL_EXPORTER_OTLP_LOGS_ENDPOINT")
+    others = None if ours else _url_of_others("OTEL_EXPORTER_OTLP_ENDPOINT")
+    traces = None if ours else _url_of_others("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
+    logs = None if ours else _url_of_others("OTEL_EXPORTER_OTLP_LOGS_ENDPOINT")
     base = _url("endpoint", (ours or others or DEFAULT_ENDPOINT).rstrip("/").removesuffix("/v1/traces"))
-    traces_url = _url("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", traces or f"{base}/v1/traces")
+    traces_url = traces or f"{base}/v1/traces"
+    if (others or traces) and (_otlp("PROTOCOL") or "").strip().lower() == "grpc":
+        _log.warning("AgentTrace's SDK sends OTLP over HTTP, never over gRPC: to %s", traces_url)
     to_agenttrace = ours is not None or not (others or traces)
     options: dict[str, Any] = {
         "endpoint": base,
         "traces_url": traces_url,
-        "logs_url": _url("OTEL_EXPORTER_OTLP_LOGS_ENDPOINT", logs or f"{base}/v1/logs"),
+        "logs_url": logs or f"{base}/v1/logs",
         "headers": _headers(headers, api_key),
         "gzip": _compresses(traces_url),
+        "certificate": _otlp("CERTIFICATE"),
+        "client_certificate": _client_certificate(),
         "capture_content": _flag(capture_content, "AGENTTRACE_CAPTURE_CONTENT", default=True),
         "redact": redact,
         "live": _live(live, to_agenttrace=to_agenttrace),
@@ -107,11 +122,27 @@ def _url(name: str, text: str) -> str:
     return text
 
 
+def _url_of_others(variable: str) -> str | None:
+    text = os.environ.get(variable, "").strip()
+    if not text:
+        return None
+    try:
+        return _url(variable, text)
+    except ValueError as error:  # such as "localhost:4317", which a gRPC exporter takes
+        _log.warning("%s; it is left out", error)
+        return None
+
+
+def _client_certificate() -> str | tuple[str, str] | None:
+    certificate, key = _otlp("CLIENT_CERTIFICATE"), _otlp("CLIENT_KEY")
+    return (certificate, key) if certificate and key else certificate
+
+
 def _headers(given: Mapping[str, str] | None, api_key: str | None) -> dict[str, str]:
     headers: dict[str, str] = {}
     for name in ("OTEL_EXPORTER_OTLP_HEADERS", "OTEL_EXPORTER_OTLP_TRACES_HEADERS"):
         pairs = (pair.partition("=") for pair in os.environ.get(name, "").split(","))
-        headers |= {key.strip().lower(): unquote(value.strip()) for key, found, value in pairs if found}
+        headers |= {key.strip().lower(): unquote(value.strip()) for key, found, value in pairs if found and key.strip()}
     headers |= {key.lower(): value for key, value in (given or {}).items()}
     key = api_key or os.environ.get("AGENTTRACE_API_KEY")
     if key:
@@ -158,7 +189,10 @@ def _numbers(given: Mapping[str, Any]) -> dict[str, Any]:
         ("max_queue_spans", os.environ.get("OTEL_BSP_MAX_QUEUE_SIZE"), 1),
     ):
         if variable:
-            found[name] = _number(name, variable) * unit
+            try:
+                found[name] = _number(name, variable) * unit
+            except ValueError as error:
+                _log.warning("%s; it is left out, as its variable is OpenTelemetry's", error)
     found |= {name: _number(name, value) for name, value in given.items() if value is not None}
     return {name: int(value) if name.startswith("max_") else value for name, value in found.items()}
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import random
 import threading
 import time
@@ -46,13 +47,15 @@ class Transport:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._session: requests.Session | None = None
+        self._last = math.inf
+        self._hurried = threading.Event()
         self._closing = threading.Event()
 
-    def send(self, url: str, body: bytes, deadline: float, *, patient: bool = True) -> Outcome:
+    def send(self, url: str, body: bytes, deadline: float) -> Outcome:
         """Send ``body`` until the receiver has answered for good, or until ``deadline`` (monotonic seconds).
 
         429 and 503 are obeyed: the next try comes when ``Retry-After`` says. A receiver that does not answer at
-        all is tried again only if ``patient``.
+        all is tried again until ``hurry`` is called, and once more then.
         """
         headers = {"content-type": "application/x-protobuf", **self._settings.headers}
         if self._settings.gzip:
@@ -62,41 +65,66 @@ class Transport:
             headers["content-encoding"] = "gzip"
         wait = _FIRST_S
         while True:
-            outcome, after = self._try(url, body, headers, deadline)
-            if outcome.done or not (patient or outcome.answered):
+            was_in_a_hurry = self._hurried.is_set()
+            outcome, after = self._try(url, body, headers, min(deadline, self._last))
+            if outcome.done or (was_in_a_hurry and not outcome.answered):
                 return outcome
             pause = wait * random.uniform(0.5, 1.0) if after is None else after  # noqa: S311 - spreads retries
-            if time.monotonic() + pause >= deadline or self._closing.wait(pause):
+            if not self._paused(pause, deadline, answered=outcome.answered):
                 return outcome
             wait = min(2 * wait, _MOST_S)
+
+    def hurry(self, deadline: float) -> None:
+        """Be done by ``deadline`` (monotonic seconds) with everything, because the program ends."""
+        self._last = deadline
+        self._hurried.set()
 
     def close(self) -> None:
         """Let go of connections, and of waiting."""
         self._closing.set()
-        if self._session is not None:
-            self._session.close()
-            self._session = None
+        session, self._session = self._session, None
+        if session is not None:
+            session.close()
 
     def forget(self) -> None:
         """Drop connections without a word: in the child of a fork they are the parent's."""
         self._session = None
-        self._closing = threading.Event()
+        self._last = math.inf
+        self._hurried, self._closing = threading.Event(), threading.Event()
+
+    def _paused(self, pause: float, deadline: float, *, answered: bool) -> bool:
+        """Wait before the next try, and say whether there is one."""
+        again = time.monotonic() + pause
+        if again < min(deadline, self._last) and not self._hurried.is_set():
+            self._hurried.wait(pause)
+        if not answered and self._hurried.is_set():
+            again = 0.0  # whoever is in a hurry does not wait for what may not be there, but looks once more
+        if again >= min(deadline, self._last):
+            return False
+        return not self._closing.wait(max(0.0, again - time.monotonic()))
 
     def _try(self, url: str, body: bytes, headers: dict[str, str], deadline: float) -> tuple[Outcome, float | None]:
         import requests
 
-        if self._session is None:
-            self._session = requests.Session()
+        session = self._session
+        if session is None:
+            session = self._session = requests.Session()
+            # Otherwise requests puts what a .netrc says in place of the key.
+            session.auth = _as_it_is
+            session.verify = self._settings.certificate or True
+            session.cert = self._settings.client_certificate
         timeout = max(0.05, min(self._settings.timeout_s, deadline - time.monotonic()))
         try:
-            with self._session.post(
-                url, data=body, headers=headers, timeout=timeout, allow_redirects=False
-            ) as response:
+            with session.post(url, data=body, headers=headers, timeout=timeout, allow_redirects=False) as response:
                 return _outcome(response)
-        except requests.RequestException as error:
+        except (requests.RequestException, OSError) as error:
             return Outcome(
                 done=False, accepted=False, reason=f"{url} does not answer: {_short(error)}", answered=False
             ), None
+
+
+def _as_it_is(request: requests.PreparedRequest) -> requests.PreparedRequest:
+    return request
 
 
 def _outcome(response: requests.Response) -> tuple[Outcome, float | None]:

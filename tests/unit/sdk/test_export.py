@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import logging
 import os
+import socket
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -190,6 +193,38 @@ def test_a_flush_keeps_its_deadline_and_a_slow_receiver_blocks_nobody() -> None:
         tracer.shutdown(0.2)
 
 
+def test_an_answer_that_trickles_in_keeps_nobody() -> None:
+    server = socket.create_server(("127.0.0.1", 0))
+
+    def trickle() -> None:
+        connection, _ = server.accept()
+        with connection, contextlib.suppress(OSError):
+            for _ in range(200):
+                connection.sendall(b"H")
+                time.sleep(0.1)
+
+    threading.Thread(target=trickle, daemon=True).start()
+    tracer = AgentTrace(f"http://127.0.0.1:{server.getsockname()[1]}", live="none", interval_s=60)
+    _spans(tracer, 1)
+    begun = time.monotonic()
+    assert not tracer.flush(0.3)
+    tracer.shutdown(0.3)
+    assert time.monotonic() - begun < 10
+    server.close()
+
+
+def test_a_flush_that_runs_out_of_time_loses_nothing() -> None:
+    up = threading.Event()
+    with receiving(lambda _path, _body: Answer() if up.is_set() else Answer(503)) as receiver:
+        tracer = AgentTrace(receiver.url, live="none", interval_s=60)
+        _spans(tracer, 10)
+        assert not tracer.flush(0.1)
+        up.set()
+        assert tracer.flush(30)
+        assert len(receiver.spans) == 10
+        tracer.shutdown(2)
+
+
 def test_a_receiver_that_comes_back_gets_everything() -> None:
     up = threading.Event()
     with receiving(lambda _path, _body: Answer() if up.is_set() else Answer(503)) as receiver:
@@ -256,6 +291,34 @@ elif how == "thread":
 """
 
 
+_WORKERS = """
+import multiprocessing, sys
+from agenttrace import AgentTrace, init
+
+def of_the_process(url):
+    with init(endpoint=url, live="none", interval_s=60).span("a"): pass
+
+def of_its_own(url):
+    with AgentTrace(url, live="none", interval_s=60).span("b"): pass
+
+if __name__ == "__main__":
+    url, method = sys.argv[1:]
+    with init(endpoint=url, live="none", interval_s=60).span("parent"): pass
+    for work in (of_the_process, of_its_own):
+        worker = multiprocessing.get_context(method).Process(target=work, args=(url,))
+        worker.start()
+        worker.join()
+"""
+
+
+@pytest.mark.parametrize("method", ["fork", "spawn"])
+def test_workers_of_multiprocessing_send_at_their_end(receiver: Receiver, tmp_path: Path, method: str) -> None:
+    program = tmp_path / "program.py"
+    program.write_text(_WORKERS)
+    subprocess.run([sys.executable, str(program), receiver.url, method], timeout=120, check=True)
+    assert sorted(span.name for span in receiver.spans) == ["a", "b", "parent"]
+
+
 @pytest.mark.parametrize("how", ["end", "raise", "fork", "thread"])
 def test_a_short_process_sends_at_its_end(receiver: Receiver, how: str) -> None:
     begun = time.monotonic()
@@ -271,8 +334,9 @@ def test_a_short_process_sends_at_its_end(receiver: Receiver, how: str) -> None:
 
 def test_a_process_without_a_receiver_ends_at_once(unused_port: int) -> None:
     environment = os.environ | {"AGENTTRACE_ENDPOINT": f"http://127.0.0.1:{unused_port}"}
-    code = "import time, agenttrace; t = agenttrace.init(); t.span('a').__enter__().otel.end(); b = time.time()\n"
-    code += "import atexit; atexit.register(lambda: None)"
+    # Also while the thread waits to try again.
+    code = "import time, agenttrace; t = agenttrace.init(exit_timeout_s=60); t.span('a').__enter__().otel.end()\n"
+    code += "time.sleep(2)"
     begun = time.monotonic()
     done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False, env=environment
@@ -286,8 +350,6 @@ def test_a_process_without_a_receiver_ends_at_once(unused_port: int) -> None:
 @pytest.fixture
 def unused_port() -> int:
     """A port that nobody listens on."""
-    import socket
-
     with socket.socket() as found:
         found.bind(("127.0.0.1", 0))
         port: int = found.getsockname()[1]

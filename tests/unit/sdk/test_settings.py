@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -91,7 +92,6 @@ def test_opentelemetrys_switch_turns_everything_off(monkeypatch: pytest.MonkeyPa
         ({}, {"AGENTTRACE_LIVE": "x"}, "live = 'x'"),
         ({"interval_s": 0}, {}, "interval_s = 0: wanted is a number above 0"),
         ({"intervall_s": 1}, {}, "there is no setting 'intervall_s'; there are exit_timeout_s"),
-        ({}, {"OTEL_BSP_MAX_QUEUE_SIZE": "many"}, "max_queue_spans = 'many'"),
     ],
 )
 def test_a_wrong_value_is_named(
@@ -101,3 +101,41 @@ def test_a_wrong_value_is_named(
         monkeypatch.setenv(name, value)
     with pytest.raises(ValueError, match=told.replace("(", r"\(")):
         resolve(**arguments)
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [
+        ("OTEL_BSP_MAX_QUEUE_SIZE", "many"),
+        ("OTEL_BSP_SCHEDULE_DELAY", "0"),
+        ("OTEL_EXPORTER_OTLP_TIMEOUT", "10s"),
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", "localhost:4317"),
+        ("OTEL_EXPORTER_OTLP_HEADERS", "garbage,,=,"),
+    ],
+)
+def test_what_is_meant_for_another_exporter_stops_no_program(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, variable: str, value: str
+) -> None:
+    plain = resolve()
+    monkeypatch.setenv(variable, value)
+    assert resolve() == plain
+    assert value in caplog.text or variable.endswith("HEADERS")
+
+
+def test_certificates_are_those_of_opentelemetrys_variables(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_CERTIFICATE", "/ca.pem")
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE", "/me.pem")
+    assert (resolve().certificate, resolve().client_certificate) == ("/ca.pem", "/me.pem")
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_TRACES_CLIENT_KEY", "/me.key")
+    assert resolve().client_certificate == ("/me.pem", "/me.key")
+
+
+def test_a_netrc_does_not_replace_the_key(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "netrc").write_text("default login someone password else\n")
+    monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
+    with receiving() as receiver:
+        tracer = AgentTrace(receiver.url, api_key="at_key", live="none")
+        with tracer.span("a"):
+            pass
+        tracer.shutdown(5)
+        assert receiver.requests[0][1]["authorization"] == "Bearer at_key"

@@ -42,11 +42,11 @@ def test_what_was_recorded_can_be_asked(recorded_spans: Recorded) -> None:  # no
     assert len(recorded_spans) == 0
 
 
-def test_captures_nest_and_end() -> None:
+def test_captures_nest_and_end_and_nothing_is_sent_meanwhile() -> None:
     tracer = AgentTrace()
     with capture() as outer:
-        with capture() as inner, tracer.span("a"):
-            pass
+        with capture() as inner, tracer.span("a") as span:
+            span.score("helpful", 1)
         with tracer.span("b"):
             pass
     assert [span.name for span in inner] == ["a"]
