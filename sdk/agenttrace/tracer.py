@@ -2,34 +2,37 @@
 
 from __future__ import annotations
 
+import logging
+import math
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextvars import Token
-from types import TracebackType
-from typing import Any, ParamSpec, TypeVar, overload
+from typing import Any, Final, ParamSpec, TypeVar, overload
 
 from opentelemetry import trace
-from opentelemetry.context import Context, attach, detach
+from opentelemetry.context import Context
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
-from opentelemetry.trace import SpanKind, set_span_in_context
+from opentelemetry.trace import SpanKind
 
-from agenttrace import semconv
-from agenttrace.content import clean
+from agenttrace import pipeline, semconv
+from agenttrace.block import SpanContext
+from agenttrace.content import as_name
 from agenttrace.context import Scope
 from agenttrace.decorators import Call, traced
 from agenttrace.encode import encode_event_record
-from agenttrace.pipeline import Pipeline, pipeline_of
+from agenttrace.pipeline import Pipeline
 from agenttrace.redaction import redacted_attributes
 from agenttrace.settings import Settings
-from agenttrace.spans import Span, record_error
+from agenttrace.spans import Span
 from agenttrace_core.version import __version__
 
 P = ParamSpec("P")
 R = TypeVar("R")
 
 SCOPE_NAME = "agenttrace"
+_TEXT_CHARS: Final = 100_000
+_log = logging.getLogger("agenttrace")
 
 
 class AgentTrace:
@@ -49,8 +52,19 @@ class AgentTrace:
     def __init__(
         self, endpoint: str | None = None, api_key: str | None = None, *, service: str | None = None, **settings: Any
     ) -> None:
-        self._pipeline: Pipeline = pipeline_of(endpoint=endpoint, api_key=api_key, service=service, **settings)
-        self._otel = self._pipeline.provider.get_tracer(SCOPE_NAME, __version__)
+        self._own = pipeline.its_own(endpoint=endpoint, api_key=api_key, service=service, **settings)
+        self._used = _source_of(self._own or pipeline.start())
+
+    def _in_force(self) -> tuple[Pipeline, trace.Tracer]:
+        """Its own pipeline, or the process's: another one after an ``init`` that came later than this tracer."""
+        latest = self._own or pipeline.current()
+        if latest is not None and latest is not self._used[0]:
+            self._used = _source_of(latest)
+        return self._used
+
+    @property
+    def _pipeline(self) -> Pipeline:
+        return self._in_force()[0]
 
     @property
     def settings(self) -> Settings:
@@ -105,17 +119,22 @@ class AgentTrace:
             context: whose current span is the parent; by default the current context.
             start_ns: when it began, in nanoseconds since the epoch; by default now.
         """
-        told: dict[str, Any] = {} if operation is None else {semconv.OPERATION: operation}
-        if operation in semconv.AGENT_OPERATIONS:
-            told[semconv.WORKFLOW_NAME if operation == "invoke_workflow" else semconv.AGENT_NAME] = name
-        elif operation == "execute_tool":
-            told[semconv.TOOL_NAME] = name
-        otel = self._otel.start_span(
-            name, context, kind=kind, attributes=told, start_time=start_ns, record_exception=False
-        )
-        span = Span(self, otel, operation)
-        if attributes:
-            span.set_attributes(attributes)
+        try:
+            name, operation = as_name(name), None if operation is None else as_name(operation)
+            told: dict[str, Any] = {} if operation is None else {semconv.OPERATION: operation}
+            if operation in semconv.AGENT_OPERATIONS:
+                told[semconv.WORKFLOW_NAME if operation == "invoke_workflow" else semconv.AGENT_NAME] = name
+            elif operation == "execute_tool":
+                told[semconv.TOOL_NAME] = name
+            otel = self._in_force()[1].start_span(
+                name, context, kind=kind, attributes=told, start_time=start_ns, record_exception=False
+            )
+            span = Span(self, otel, operation)
+            if attributes:
+                span.set_attributes(attributes)
+        except Exception:  # noqa: BLE001 - such as another processor's, or odd attributes: the program goes on
+            _log.warning("a span cannot be started; the program goes on without", exc_info=True)
+            return Span(self, trace.INVALID_SPAN, None)
         return span
 
     def current(self) -> Span:
@@ -207,16 +226,17 @@ class AgentTrace:
             span_id: of the span, 16 hex digits; without, the whole trace is meant.
 
         Raises:
-            ValueError: there is neither value nor label, an id is none, or no span is current and none was named.
+            ValueError: there is neither value nor label, the value is no finite number, an id is none, or no span is
+                current and none was named.
         """
         if value is None and label is None:
-            raise ValueError(f"the score {name!r} needs a value or a label")
+            raise ValueError(f"the score {as_name(name)!r} needs a value or a label")
         trace_number, span_number = _target(trace_id, span_id)
-        attributes: dict[str, Any] = {semconv.EVALUATION_NAME: clean(name)}
+        attributes: dict[str, Any] = {semconv.EVALUATION_NAME: as_name(name)}
         if value is not None:
-            attributes[semconv.EVALUATION_VALUE] = float(value)
+            attributes[semconv.EVALUATION_VALUE] = _finite(name, value)
         given = {semconv.EVALUATION_LABEL: label, semconv.EVALUATION_EXPLANATION: explanation}
-        texts = {key: clean(text) for key, text in given.items() if text is not None}
+        texts = {key: as_name(text, _TEXT_CHARS) for key, text in given.items() if text is not None}
         attributes |= redacted_attributes(self.settings.redact, texts)
         record = encode_event_record(
             semconv.EVALUATION, attributes, time_ns=time.time_ns(), trace_id=trace_number, span_id=span_number
@@ -235,50 +255,8 @@ class AgentTrace:
         self._pipeline.shutdown(None if timeout_s is None else int(timeout_s * 1000))
 
 
-class SpanContext:
-    """A span around a block of code. An exception that leaves the block is recorded, and goes on."""
-
-    __slots__ = ("_given", "_span", "_token", "_tracer")
-
-    def __init__(
-        self,
-        tracer: AgentTrace,
-        name: str,
-        operation: str | None,
-        given: Any,
-        attributes: Mapping[str, Any] | None,
-        kind: SpanKind,
-    ) -> None:
-        self._tracer = tracer
-        self._given = (name, operation, given, attributes, kind)
-        self._span: Span | None = None
-        self._token: Token[Context] | None = None
-
-    def __enter__(self) -> Span:
-        name, operation, given, attributes, kind = self._given
-        self._span = span = self._tracer.start(clean(str(name)), operation, attributes, kind)
-        if given is not None:
-            span.set_input(given)
-        self._token = attach(set_span_in_context(span.otel))
-        return span
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, where: TracebackType | None
-    ) -> None:
-        if self._token is not None:
-            detach(self._token)
-        if self._span is not None:
-            if error is not None and not isinstance(error, GeneratorExit):
-                record_error(self._span.otel, error)
-            self._span.otel.end()
-
-    async def __aenter__(self) -> Span:
-        return self.__enter__()
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, where: TracebackType | None
-    ) -> None:
-        self.__exit__(kind, error, where)
+def _source_of(running: Pipeline) -> tuple[Pipeline, trace.Tracer]:
+    return running, running.provider.get_tracer(SCOPE_NAME, __version__)
 
 
 def _target(trace_id: str | None, span_id: str | None) -> tuple[int, int | None]:
@@ -297,4 +275,14 @@ def _number(name: str, text: str, digits: int) -> int:
         number = 0
     if not number:
         raise ValueError(f"{name} = {text!r}: wanted are {digits} hex digits, not all zero")
+    return number
+
+
+def _finite(name: str, value: Any) -> float:
+    try:
+        number = float(value)
+    except Exception:  # noqa: BLE001 - the value's own methods may raise anything
+        number = math.nan
+    if not math.isfinite(number):
+        raise ValueError(f"the score {as_name(name)!r} has a value of {type(value).__name__} that is no finite number")
     return number

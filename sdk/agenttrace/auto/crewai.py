@@ -18,9 +18,10 @@ from opentelemetry.trace import SpanKind
 from agenttrace import semconv
 from agenttrace.auto import openai_messages as messages
 from agenttrace.auto.inference import Cover, stands_back
+from agenttrace.block import SpanContext
 from agenttrace.quiet import never_raises
 from agenttrace.spans import Span
-from agenttrace.tracer import AgentTrace, SpanContext
+from agenttrace.tracer import AgentTrace
 
 _ENTRIES: Final = (
     ("crewai.crew", "Crew.kickoff", False),
