@@ -145,10 +145,8 @@ class Exporter(SpanProcessor):
 
     def record(self, resource: Resource, scope: InstrumentationScope, record: bytes) -> None:
         """Queue an encoded log record; see ``encode.encode_event_record``."""
-        if self._closed or self.captures:
-            return
         with self._lock:
-            if self._closed:
+            if self._closed or self.captures:
                 return
             has_room = self._bytes + len(record) <= self._settings.max_queue_bytes
             if has_room:
