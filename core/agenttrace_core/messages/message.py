@@ -48,10 +48,11 @@ def is_message(value: Any) -> bool:
     if isinstance(value.get("role"), str | dict):
         return not _BODY.isdisjoint(value)
     kind = value.get("type")
-    if kind in _ITEMS:
-        return True
-    if isinstance(kind, str) and kind.lower() in _ROLES:
-        return "content" in value
+    if isinstance(kind, str):
+        if kind in _ITEMS:
+            return True
+        if kind.lower() in _ROLES:
+            return "content" in value
     return _is_bare_call(value) or _is_autogen(value)
 
 
@@ -92,7 +93,8 @@ def read_repr(text: str, role: str) -> Message | None:
 
 def is_item(value: Any) -> bool:
     """Say whether ``value`` is an item of a response without a role, which belongs to the message beside it."""
-    return isinstance(value, dict) and value.get("type") in _ITEMS and not isinstance(value.get("role"), str)
+    kind = value.get("type") if isinstance(value, dict) else None
+    return isinstance(kind, str) and kind in _ITEMS and not isinstance(value.get("role"), str)
 
 
 def _parts(members: Mapping[str, Any], role: str, media: Media) -> list[Part]:
@@ -215,7 +217,7 @@ def _is_list_of_responses(content: Any) -> bool:
     items = content if isinstance(content, list) else [content]
     return any(
         isinstance(item, dict)
-        and (item.get("type") in {"tool_call_response", "tool_result", "tool-result", "tool_return"}
+        and ((_has_type(item) and item["type"] in {"tool_call_response", "tool_result", "tool-result", "tool_return"})
              or not {"functionResponse", "function_response", "toolResult"}.isdisjoint(item))
         for item in items
     )  # fmt: skip

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import warnings
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
@@ -15,6 +16,8 @@ LONGEST_REPR: Final = 128 << 10
 """Characters of a Python literal that is read: the reader takes some 50 bytes of memory for each."""
 
 _OPENINGS: Final = frozenset('[{"(')
+_UNTOLD: Final = re.compile(r"0[xXoObB][0-9a-fA-F_]{1024}")
+"""An integer so long that Python reads it, and refuses to write it in decimal."""
 
 
 def plain_attributes(pairs: Any) -> dict[str, Any]:
@@ -113,7 +116,7 @@ def first_text(given: Mapping[str, Any], *keys: str) -> str | None:
 
 def _literal(text: str) -> Any:
     text = text.strip()
-    if len(text) > LONGEST_REPR or text[:1] not in _OPENINGS or "\0" in text:
+    if len(text) > LONGEST_REPR or text[:1] not in _OPENINGS or "\0" in text or _UNTOLD.search(text):
         return None
     try:
         with warnings.catch_warnings():

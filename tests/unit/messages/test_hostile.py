@@ -128,6 +128,24 @@ def test_numbers_beyond_reason() -> None:
     assert found.input_messages == [said("user", "early"), said("user", "late")]
 
 
+@pytest.mark.parametrize("kind", [["user"], {"a": 1}, 5, None, True])
+def test_a_type_that_is_no_text(kind: Any) -> None:
+    """Lost otherwise: the whole span, to one member of one of its messages."""
+    of_a_tool = {"role": "tool", "content": [{"type": kind, "text": "x"}]}
+    for value in ({"type": kind, "content": "x"}, [{"type": kind}], {"messages": [{"type": kind}]}, of_a_tool):
+        for key in ("input.value", "gen_ai.input.messages", "gen_ai.output.messages"):
+            span_content(span({key: json.dumps(value)}))
+
+
+@pytest.mark.parametrize("key", ["input.value", "gen_ai.input.messages", "gen_ai.tool.call.arguments"])
+@pytest.mark.parametrize("shape", ["{{'a': {}}}", "{{{}: 1}}", "[{{'role': 'user', 'content': {}}}]", "({},)"])
+def test_integers_that_python_reads_and_does_not_write(key: str, shape: str) -> None:
+    """A literal in hex has no bound, its decimal form has one: a span that holds it could not be looked at."""
+    attributes = {key: shape.format("0x" + "f" * 6_000), "gen_ai.operation.name": "execute_tool"}
+    found = span_content(span(attributes))
+    json_text.dumps([found.input_messages, found.output_messages, found.input, found.output])
+
+
 def test_names_that_mean_something_elsewhere() -> None:
     """Lost otherwise: messages with such keys, or more."""
     value = {"role": "user", "content": "hi", "__proto__": {"polluted": True}, "constructor": "x"}
