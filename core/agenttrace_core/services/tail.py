@@ -16,7 +16,6 @@ from uuid import UUID
 import pyarrow as pa
 
 from agenttrace_core.errors import (
-    AgentTraceError,
     ConfigurationError,
     CorruptionError,
     InvalidInputError,
@@ -234,7 +233,7 @@ def _surviving(
         return schema.empty_table()
     try:
         return decoder(records)
-    except (AgentTraceError, pa.ArrowException, ValueError):
+    except Exception:  # noqa: BLE001 - whatever is wrong with one of them must not keep the others
         _log.warning("a batch of %d records does not decode; trying them one by one", len(records))
     tables: list[pa.Table] = []
     for record in records:
@@ -255,9 +254,9 @@ def _alone(decoder: Callable[[Sequence[Record]], pa.Table], record: Record) -> t
     for _ in range(_POISON_TRIES):
         try:
             return decoder([record]), None
-        except (AgentTraceError, pa.ArrowException, ValueError) as error:
+        except Exception as error:  # noqa: BLE001 - as above; a mended release can replay it
             poison = error
-    _log.error("a record is poison", extra={"position": str(record.position), "error": str(poison)})
+    _log.error("a record is poison", extra={"position": str(record.position)}, exc_info=poison)
     return None, poison
 
 

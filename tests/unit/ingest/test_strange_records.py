@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
+from typing import Any
 
+import pyarrow as pa
 import pytest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
@@ -11,6 +14,7 @@ from agenttrace_adapters.memory import MemoryQueue, MemoryStorage
 from agenttrace_adapters.sqlite import SqliteCatalog
 from agenttrace_core.ports.catalog import Commit
 from agenttrace_core.ports.queue import Headers, Position, Record, Signal
+from agenttrace_core.services import tail
 from agenttrace_core.services.flush import store_letters
 from agenttrace_core.services.live_group import LiveGroup
 from agenttrace_core.services.memory_of_writes import BodyMemory
@@ -64,6 +68,23 @@ def test_a_record_that_is_no_request_is_a_letter_whole() -> None:
     assert batch.rows["trace_id"].to_pylist() == ["01" * 16]
     (letter,) = batch.letters
     assert RefusedInput.from_record(letter.body).body == b"\xff\xff"
+
+
+def test_a_defect_of_the_decoder_costs_the_record_that_shows_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else the writer would end at that record each time, and nobody's spans would become readable any more."""
+    decoder = tail.decode_records
+
+    def with_a_defect(records: Sequence[Record], **given: Any) -> pa.Table:
+        if any(record.position.offset == 0 for record in records):
+            raise TypeError("unhashable type: 'list'")
+        return decoder(records, **given)
+
+    monkeypatch.setattr(tail, "decode_records", with_a_defect)
+    batch = decode(Read([_record(0, [(b"\x05" * 16, b"\x06" * 8)]), _record(1, [_GOOD])], ()), BodyMemory(100))
+    assert batch.rows["trace_id"].to_pylist() == ["01" * 16]
+    (letter,) = batch.letters
+    assert "unhashable" in letter.head.reason
+    assert RefusedInput.from_record(letter.body).body
 
 
 def test_what_was_not_decoded_is_tried_again_when_it_is_sent_again() -> None:
