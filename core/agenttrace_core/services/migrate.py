@@ -112,7 +112,10 @@ class MigrateService:
     async def _waiting_for_nothing(self, snapshot: Snapshot) -> Mapping[int, int]:
         ends = await self._source.queue.end_offsets()
         if any(end > snapshot.watermarks.get(partition, 0) for partition, end in ends.items()):
-            raise ConfigurationError("something waits in the source's queue, and has to be in its files first")
+            raise ConfigurationError(
+                "something waits in the source's queue, and has to be in its files first: stop all of its processes,"
+                " those that take spans first, and run this again"
+            )
         return ends
 
     async def _begin(self) -> bool:
