@@ -53,7 +53,7 @@ def test_every_key_has_a_variable_that_sets_it() -> None:
         "cache": "memory:", "allowed_hosts": "a,b", "log.level": "debug",
         "auth.keys": f'[{{"project": "p", "sha256": "{KEY}"}}]',
         "retention.projects": '[{"project": "p", "expire_after": "7d"}]',
-        "retention.tiers.enabled": "true",
+        "retention.tiers.enabled": "true", "auth.local": "false",
         "retention.tiers.projects": '[{"project": "p", "glacier_after": "90d"}]',
         "prices.own": '[{"model": "m*", "from": "2026-01-01", "input": 2.5, "output": "10"}]',
         "ingest.allowed_origins": '["https://a.example"]', "ingest.host": "127.0.0.1", "query.host": "::1",
@@ -66,6 +66,7 @@ def test_every_key_has_a_variable_that_sets_it() -> None:
     assert resolved.settings.allowed_hosts == ("a", "b")
     assert resolved.settings.ingest.allowed_origins == ("https://a.example",)
     assert resolved.settings.auth.keys[0].project == "p"
+    assert not resolved.settings.auth.local
     assert resolved.settings.retention.projects[0].expire_after == 7 * 86400.0
     assert resolved.settings.retention.tiers.projects[0].glacier_after == 90 * 86400.0
     assert resolved.settings.prices.own[0].input == Decimal("2.5")
