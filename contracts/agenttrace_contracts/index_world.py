@@ -26,6 +26,7 @@ from agenttrace_core.ports.live import LiveChunk, LiveState
 from agenttrace_core.ports.storage import ObjectInfo, ObjectStorage, StorageCapabilities
 from agenttrace_core.query.flips import turning
 from agenttrace_core.schema.files import encode_spans_file, ipc_file, ipc_stream
+from agenttrace_core.schema.grams import GramsBuilder
 from agenttrace_core.schema.tables import CONTEXTS, FLIPS, LIGHT, ROWS
 from agenttrace_core.schema.traces import negated, trace_sums
 from agenttrace_core.wire.any_value import encode_attributes
@@ -313,7 +314,8 @@ class World:
             self._say(Said.of_all(said))
             return
         file_id = uuid4()
-        encoded = encode_spans_file(rows_of([span.light for span in spans]), rollup=level > 0)
+        grams = GramsBuilder(bits=12, block_rows=2, least_rows=1) if level > 0 else None
+        encoded = encode_spans_file(rows_of([span.light for span in spans]), rollup=level > 0, grams=grams)
         whole = Said.of_all(said)
         self._changes[str(file_id)] = whole
         changes = {"flips": whole.flips, "contexts": whole.contexts}

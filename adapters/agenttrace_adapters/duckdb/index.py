@@ -9,6 +9,7 @@ import pyarrow as pa
 
 from agenttrace_adapters.duckdb.arrivals import arrivals
 from agenttrace_adapters.duckdb.by_now import ByNow
+from agenttrace_adapters.duckdb.grams import TextBlocks
 from agenttrace_adapters.duckdb.located import located, rows_of_project
 from agenttrace_adapters.duckdb.log_rows import LogRows
 from agenttrace_adapters.duckdb.masks import RowScanner
@@ -129,11 +130,12 @@ class DuckDBIndex(SpanRows, LogRows, Arrivals, SqlIndex, SpanQueries, TraceOwner
             return await self.payload(view, locations)
 
         scored = ScoredRows({name: await self._effective(view, project, name) for name in scores}, fetch)
+        texts = TextBlocks(self._sources, is_used=self._grams)
         return ProjectSpans(
             sql=self._sql,
             parts=await self._parts.of_project(view, project),
             ledger=await self._sources.of_project(view, project),
-            scanner=RowScanner(self._sql, self._sources, self._parts, project, scored, by_now),
+            scanner=RowScanner(self._sql, self._sources, self._parts, project, scored, by_now, texts),
             scores=scored.by_name,
             dropped=lambda source: self._sources.dropped(view, source),
             versions=versions,

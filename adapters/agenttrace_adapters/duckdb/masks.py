@@ -14,6 +14,7 @@ import pyarrow as pa
 
 from agenttrace_adapters.duckdb.by_now import ByNow
 from agenttrace_adapters.duckdb.fields import Parameters, map_key
+from agenttrace_adapters.duckdb.grams import TextBlocks
 from agenttrace_adapters.duckdb.parts import Part, Parts
 from agenttrace_adapters.duckdb.predicates import condition, leaves, text_in_attributes, text_in_columns
 from agenttrace_adapters.duckdb.scored import ScoredRows
@@ -50,13 +51,21 @@ class RowScanner:
         project: whose rows are asked.
         scored: knows rows by their scores.
         by_now: knows what of rows has changed since they were written.
+        texts: knows which rows may hold a text.
     """
 
     def __init__(
-        self, sql: SqlRunner, sources: SourceCache, parts: Parts, project: str, scored: ScoredRows, by_now: ByNow
+        self,
+        sql: SqlRunner,
+        sources: SourceCache,
+        parts: Parts,
+        project: str,
+        scored: ScoredRows,
+        by_now: ByNow,
+        texts: TextBlocks,
     ) -> None:
         self._sql, self._sources, self._parts, self._project, self._scored = sql, sources, parts, project, scored
-        self._by_now = by_now
+        self._by_now, self._texts = by_now, texts
 
     async def satisfying(self, parts: Sequence[Part], predicate: SpanPredicate, *, undecided: bool) -> Masks:
         """Return which rows satisfy a predicate; ``undecided`` is what counts where light rows cannot tell."""
@@ -134,15 +143,26 @@ class RowScanner:
     async def _text(self, group: _Files, text: str, *, payload: bool, undecided: bool) -> Masks:
         if payload and undecided:
             return {part: np.ones(part.rows, np.bool_) for part in group.parts}
+        masks: list[Masks] = []
+        for asked in await self._texts.asked(list(group.files.values()), text):
+            files = {str(file.id): file for file in asked.files}
+            own = _Files(files, [part for part in group.parts if part.source in files], group.keys)
+            masks += await self._texts_of(own, text, asked.condition)
+        return _either(masks)
+
+    async def _texts_of(self, group: _Files, text: str, among: str) -> list[Masks]:
+        """Return which rows hold a text in each of the places where it may be; ``among`` is true of all that may."""
         assert group.keys is not None
         given = [Parameters() for _ in range(3)]
-        masks = [await self._hits(group, "light", text_in_columns(text, given[0]), given[0])]
+        where = f"{among} AND {text_in_columns(text, given[0])}"
+        masks = [await self._hits(group, "light", where, given[0])]
         if group.keys.columns:
-            where = condition(Contains(text), given[1], undecided=False, keys=group.keys)
+            where = f"{among} AND {condition(Contains(text), given[1], undecided=False, keys=group.keys)}"
             masks.append(await self._hits(group, "attributes", where, given[1]))
         if group.keys.rest is None or group.keys.rest:
-            masks.append(await self._hits(group, "light", text_in_attributes(text, given[2]), given[2]))
-        return _either(masks)
+            where = f"{among} AND {text_in_attributes(text, given[2])}"
+            masks.append(await self._hits(group, "light", where, given[2]))
+        return masks
 
     # --- Statements ---
 

@@ -31,6 +31,7 @@ class OpenedIndex:
         cache_bytes: bound of the local copies of objects, where the storage is elsewhere and keeps none itself.
         whole_bytes: longer objects that are elsewhere are read by ranges, until they are read often.
         rollups: whether figures come from roll-ups where they hold; without, they are the same, and later.
+        grams: whether a text is sought only where it may be; without, it is found as well, and later.
     """
 
     def __init__(
@@ -41,10 +42,11 @@ class OpenedIndex:
         cache_bytes: int = 4 << 30,
         whole_bytes: int = WHOLE_BYTES,
         rollups: bool = True,
+        grams: bool = True,
     ) -> None:
         self._sql = SqlRunner(memory_limit=memory_limit, threads=threads)
         self._cache_bytes, self._whole_bytes = cache_bytes, whole_bytes
-        self._rollups = rollups
+        self._rollups, self._grams = rollups, grams
         self._storage: ObjectStorage | None = None
         self._cache: Cache | None = None
         self._got: Objects | None = None
@@ -57,21 +59,22 @@ class OpenedIndex:
     def from_url(cls, url: str) -> Self:
         """Make one from ``duckdb:?memory_limit=256MB&threads=2&cache_bytes=4294967296&rollups=true``; all are optional.
 
-        One more is ``whole_bytes=2097152``; see the class.
+        Two more are ``whole_bytes=2097152`` and ``grams=true``; see the class.
 
         Raises:
             ConfigurationError: the URL says anything else.
         """
         options = dict(parse_qsl(url.partition("?")[2], keep_blank_values=True))
         memory_limit = options.pop("memory_limit", "256MB")
-        rollups = options.pop("rollups", "true")
+        rollups, grams = options.pop("rollups", "true"), options.pop("grams", "true")
         try:
             threads = int(options.pop("threads", "2"))
             cache_bytes = int(options.pop("cache_bytes", str(4 << 30)))
             whole_bytes = int(options.pop("whole_bytes", str(WHOLE_BYTES)))
         except ValueError:
             threads = cache_bytes = whole_bytes = 0
-        if url.partition("?")[0] != "duckdb:" or options or threads < 1 or cache_bytes < 1 or rollups not in _SAID:
+        is_said = rollups in _SAID and grams in _SAID
+        if url.partition("?")[0] != "duckdb:" or options or threads < 1 or cache_bytes < 1 or not is_said:
             raise ConfigurationError(
                 f"index = {url!r}: write 'duckdb:' or 'duckdb:?memory_limit=256MB&threads=2&cache_bytes=4294967296'"
             )
@@ -81,6 +84,7 @@ class OpenedIndex:
             cache_bytes=cache_bytes,
             whole_bytes=whole_bytes,
             rollups=_SAID[rollups],
+            grams=_SAID[grams],
         )
 
     def attach(self, storage: ObjectStorage) -> None:

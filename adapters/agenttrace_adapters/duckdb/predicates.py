@@ -33,9 +33,9 @@ from agenttrace_core.model.algebra import (
     Value,
 )
 from agenttrace_core.schema.attribute_columns import IN_PAYLOAD, AttributeKeys, column_of
+from agenttrace_core.schema.tables import SEARCHED
 
 _TRUE, _FALSE = "TRUE", "FALSE"
-_SEARCHED = ("name", "status_message", "input_preview", "output_preview")
 _INT64, _MONEY_DIGITS, _MONEY_PLACES = 1 << 63, 18, 12
 _NUMBER = r"-?[0-9]+(\.[0-9]+)?([eE][+-]?[0-9]+)?"
 _WHOLE_NUMBER = r"-?[0-9]{1,38}"
@@ -224,7 +224,7 @@ class _Compiler:
     def in_columns(self, text: str) -> str:
         """Return the condition that one of the columns of text has a text in it."""
         holds = _holds(text, self.parameters)
-        return _joined("OR", map(holds, _SEARCHED), _FALSE)
+        return _joined("OR", map(holds, SEARCHED), _FALSE)
 
     def in_attributes(self, text: str) -> str:
         """Return the condition that a value of the map has a text in it."""

@@ -81,9 +81,9 @@ class Segment:
 class SegmentFile:
     """A file that was written once and is read until something replaces it.
 
-    ``objects`` maps ``light``, ``payload``, ``traces`` and, of most merged files, ``rollup`` (kind ``spans``), or
-    ``records``, ``traces`` and, where there are any, ``scores`` (kind ``logs``) to where they are; of kind ``spans``
-    also ``flips`` and ``contexts``, where it says something of rows written before.
+    ``objects`` maps ``light``, ``payload``, ``traces`` and, of most merged files, ``rollup`` and ``grams`` (kind
+    ``spans``), or ``records``, ``traces`` and, where there are any, ``scores`` (kind ``logs``) to where they are; of
+    kind ``spans`` also ``flips`` and ``contexts``, where it says something of rows written before.
     ``level`` is 0 for a flush, and one more for each merge.
     """
 

@@ -44,8 +44,8 @@ from agenttrace_core.query.values import (
     texts_of,
 )
 from agenttrace_core.schema.arrays import Bools, Int64s, whole
+from agenttrace_core.schema.tables import SEARCHED
 
-SEARCHED = ("name", "status_message", "input_preview", "output_preview")
 """The columns in which free text is sought, beside the values of attributes."""
 
 

@@ -1,8 +1,8 @@
 """Tables into the bytes of the objects that a segment file consists of.
 
 ``light``, ``payload`` and ``attributes`` are Parquet, zstd, with the same row numbers; ``traces`` is an
-uncompressed Arrow IPC file, so that a reader can map it and search its sorted ids in place; so is ``rollup``,
-which files have that are the result of a merge.
+uncompressed Arrow IPC file, so that a reader can map it and search its sorted ids in place; so are ``rollup``
+and ``grams``, which files have that are the result of a merge.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ import pyarrow.parquet as pq
 from agenttrace_core.model.segment import Segment
 from agenttrace_core.schema.arrays import Int64s, numbers, whole
 from agenttrace_core.schema.attribute_columns import AttributeColumnsWriter
+from agenttrace_core.schema.grams import GramsBuilder
 from agenttrace_core.schema.rollup import RollupBuilder
 from agenttrace_core.schema.tables import LIGHT, LIGHT_ROWS, PAYLOAD, TRACES
 from agenttrace_core.schema.traces import RowKeys, sums_of_ordered
@@ -92,7 +93,7 @@ def memory_sink() -> Sink:
 class SpansFile:
     """The objects of one file of spans, by name, and its segments.
 
-    ``light``, ``payload``, ``attributes`` and ``traces``; if asked for and worth it, ``rollup``.
+    ``light``, ``payload``, ``attributes`` and ``traces``; if asked for and worth it, ``rollup`` and ``grams``.
 
     ``order`` is, for each row of the file, the number of the row that was written, counted over all pieces.
     """
@@ -102,12 +103,14 @@ class SpansFile:
     order: Int64s
 
 
-def encode_spans_file(rows: pa.Table, compression_level: int = LASTING_LEVEL, *, rollup: bool = False) -> SpansFile:
+def encode_spans_file(
+    rows: pa.Table, compression_level: int = LASTING_LEVEL, *, rollup: bool = False, grams: GramsBuilder | None = None
+) -> SpansFile:
     """Sort ``rows`` (schema ``ROWS``, at least one, in any order) and encode them.
 
     The bytes depend on the rows alone, not on how they are chunked.
     """
-    writer = SpansFileWriter(compression_level=compression_level, rollup=rollup)
+    writer = SpansFileWriter(compression_level=compression_level, rollup=rollup, grams=grams)
     writer.write(rows)
     return writer.finish()
 
@@ -123,6 +126,7 @@ class SpansFileWriter:
         compression_level: zstd's, of the payload.
         attribute_keys: what has columns in the object ``attributes``; by default the first piece's commonest.
         rollup: whether the file gets a roll-up, if its spans have enough in common.
+        grams: makes what tells where a text may be, if the file gets that.
     """
 
     def __init__(
@@ -132,6 +136,7 @@ class SpansFileWriter:
         attribute_keys: Sequence[str] | None = None,
         *,
         rollup: bool = False,
+        grams: GramsBuilder | None = None,
     ) -> None:
         self._light_sink = open_sink()
         self._payload_sink = open_sink()
@@ -148,6 +153,7 @@ class SpansFileWriter:
             write_statistics=False,
         )  # fmt: skip
         self._rollup = RollupBuilder() if rollup else None
+        self._grams = grams
         self._sums: list[pa.Table] = []
         self._segments: list[Segment] = []
         self._orders: list[Int64s] = []
@@ -171,6 +177,8 @@ class SpansFileWriter:
         if self._rollup is not None:
             trace = np.repeat(np.arange(self._traces, self._traces + len(sums)), numbers(sums, "rows"))
             self._rollup.add(light, keys, trace)
+        if self._grams is not None:
+            self._grams.add(light)
         self._attributes.write(whole(light["attributes"]))
         sizes = _lengths(rows["span"])[order]
         self._write_payload(rows.select(PAYLOAD.names), order, sizes)
@@ -195,6 +203,9 @@ class SpansFileWriter:
         rollup = None if self._rollup is None else self._rollup.finish()
         if rollup is not None:
             objects["rollup"] = ipc_file(rollup)
+        grams = None if self._grams is None else self._grams.finish()
+        if grams is not None:
+            objects["grams"] = ipc_file(grams)
         return SpansFile(objects, tuple(joined(self._segments)), np.concatenate(self._orders))
 
     def _write_payload(self, payload: pa.Table, order: Int64s, sizes: Int64s) -> None:

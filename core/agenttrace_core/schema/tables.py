@@ -74,6 +74,9 @@ LIGHT = pa.schema(
 NESTED = ("tags", "attributes")
 """The columns of ``LIGHT`` that are not flat. They come last, so that those before them are numbered as in a file."""
 
+SEARCHED = ("name", "status_message", "input_preview", "output_preview")
+"""The columns of ``LIGHT`` that free text is sought in, beside attributes."""
+
 PAYLOAD = pa.schema(
     [
         pa.field("span", pa.binary(), nullable=False),  # opentelemetry.proto.trace.v1.Span, as received

@@ -25,6 +25,7 @@ from agenttrace_core.ports.storage import ObjectStorage
 from agenttrace_core.query.settle import winners
 from agenttrace_core.schema.attribute_columns import common_keys
 from agenttrace_core.schema.files import SinkFactory, SpansFileWriter, memory_sink
+from agenttrace_core.schema.grams import GramsBuilder
 from agenttrace_core.schema.log_files import LogsFileWriter
 from agenttrace_core.services.absorber import Absorber
 from agenttrace_core.services.claims import Claims, short_id
@@ -259,7 +260,8 @@ class CompactService:
 
     def _merged(self, inputs: Sequence[MergeInput], level: int, normaliser: str) -> list[EncodedFile]:
         known = [source.attribute_keys for source in inputs if source.attribute_keys is not None]
-        writer = SpansFileWriter(self._open_sink, attribute_keys=common_keys(known) if known else None, rollup=True)
+        keys = common_keys(known) if known else None
+        writer = SpansFileWriter(self._open_sink, attribute_keys=keys, rollup=True, grams=GramsBuilder())
         changes = Changes.of_all(inputs)
         absorber = Absorber(changes.flips, changes.contexts, changes.taken_back)
         for rows in _settled(inputs, self._config.piece_rows, absorber):

@@ -85,6 +85,7 @@ def encoded_file(
         "attributes": "parquet",
         "traces": "arrow",
         "rollup": "arrow",
+        "grams": "arrow",
         "flips": "arrow",
         "contexts": "arrow",
         "records": "parquet",

@@ -21,6 +21,9 @@ from agenttrace_core.services.sources import open_source
 _KEYS = ("attributes.key_value.key",)
 """Of light rows, what is read as a dictionary."""
 
+_MADE_ANEW = ("rollup", "grams")
+"""Objects that a merge makes of the rows, and does not read."""
+
 
 @dataclass(frozen=True, slots=True)
 class TraceKeys:
@@ -101,7 +104,7 @@ class MergeInput:
     ) -> MergeInput:
         """Open a file's objects; ``superseded`` may speak of other files too. Rows of ``expired`` are left out."""
         sources = {
-            part: await open_source(storage, stored) for part, stored in file.objects.items() if part != "rollup"
+            part: await open_source(storage, stored) for part, stored in file.objects.items() if part not in _MADE_ANEW
         }
         own = [s for s in superseded if s.file_id == file.id]
         rows = _numbers([np.array(s.rows, np.int64) for s in own])

@@ -28,6 +28,7 @@ from agenttrace_core.query.amend import ARRIVAL, arrival_keys
 from agenttrace_core.query.tree import place_of
 from agenttrace_core.schema.arrays import UInt64s
 from agenttrace_core.schema.files import SinkFactory, SpansFileWriter, memory_sink
+from agenttrace_core.schema.grams import GramsBuilder
 from agenttrace_core.schema.tables import FLIPS
 from agenttrace_core.services.absorber import Absorber
 from agenttrace_core.services.claims import Claims, short_id
@@ -173,7 +174,8 @@ class NormaliseService:
 
     def _encoded(self, file: SegmentFile, source: MergeInput, flips: pa.Table, normalise: bool) -> EncodedFile | None:
         """Return the file written again; None if all of its rows have been superseded."""
-        writer = SpansFileWriter(self._open_sink, rollup="rollup" in file.objects)
+        grams = GramsBuilder() if "grams" in file.objects else None
+        writer = SpansFileWriter(self._open_sink, rollup="rollup" in file.objects, grams=grams)
         absorber = Absorber(flips, source.changes.contexts, source.changes.taken_back)
         for (count,) in pieces([source.keys], self._piece_rows):
             piece = source.take(count)
