@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import json
 import time
-import zlib
 from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any, Final
 
@@ -18,7 +17,6 @@ import httpx
 from agenttrace.quiet import never_raises
 
 _MOST_BYTES: Final = 8 << 20
-_GZIP_OR_ZLIB: Final = 32 + zlib.MAX_WBITS
 
 
 class Heard:
@@ -60,11 +58,17 @@ class Heard:
         return [value for value in found if value is not None]
 
     def _decoded(self) -> bytes:
-        body = b"".join(self._pieces)
-        if self._coding in {"gzip", "deflate"}:
-            with contextlib.suppress(zlib.error):
-                return zlib.decompressobj(_GZIP_OR_ZLIB).decompress(body, _MOST_BYTES)
-        return body
+        """The body as httpx decodes it for the program: which encodings there are depends on what is installed."""
+        headers = {"content-encoding": self._coding} if self._coding else {}
+        response = httpx.Response(200, headers=headers, stream=_Again(self._pieces))
+        decoded, size = [], 0
+        with contextlib.suppress(httpx.DecodingError):  # of a body that was let go of, what there is
+            for piece in response.iter_bytes():
+                decoded.append(piece)
+                size += len(piece)
+                if size > _MOST_BYTES:
+                    break
+        return b"".join(decoded)
 
 
 def listen(response: httpx.Response, on_done: Callable[[Heard], None]) -> None:
@@ -75,6 +79,16 @@ def listen(response: httpx.Response, on_done: Callable[[Heard], None]) -> None:
         response.stream = _Tee(stream, heard)
     else:
         response.stream = _AsyncTee(stream, heard)
+
+
+class _Again(httpx.SyncByteStream):
+    """Pieces of a body that have been read before."""
+
+    def __init__(self, pieces: list[bytes]) -> None:
+        self._pieces = pieces
+
+    def __iter__(self) -> Iterator[bytes]:
+        return iter(self._pieces)
 
 
 class _Tee(httpx.SyncByteStream):

@@ -30,7 +30,8 @@ inside: Final[ContextVar[bool]] = ContextVar("agenttrace_inference", default=Fal
 
 _SUPPRESS_LANGUAGE_MODEL: Final = "suppress_language_model_instrumentation"
 """OpenLLMetry's, and what others took over from it."""
-_OPENINFERENCE: Final = "openinference.instrumentation."
+_KNOW_ONE_KEY: Final = ("openinference.instrumentation.", "opentelemetry.instrumentation.openai.v1.responses_wrappers")
+"""OpenInference's instrumentations, and what OpenLLMetry's has for the responses API."""
 _OPENINFERENCE_KIND: Final = "openinference.span.kind"
 
 
@@ -53,8 +54,8 @@ def stands_back() -> bool:
 
 def _silenced(context: Context) -> Context:
     context = set_value(_SUPPRESS_LANGUAGE_MODEL, value=True, context=context)
-    if any(name.startswith(_OPENINFERENCE) for name in sys.modules):
-        # OpenInference knows only this key, which silences an HTTP client's spans too: set only where it is needed.
+    if any(name.startswith(_KNOW_ONE_KEY) for name in sys.modules):
+        # These know only this key, which silences an HTTP client's spans too: set only where it is needed.
         context = set_value(_SUPPRESS_INSTRUMENTATION_KEY, value=True, context=context)
     return context
 

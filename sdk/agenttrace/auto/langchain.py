@@ -182,8 +182,14 @@ class Handler(BaseCallbackHandler):
         self._end(run_id, semconv.OUTPUT_MESSAGES, said.output_messages(response))
 
     @never_raises
-    def on_llm_error(self, error: BaseException, *, run_id: UUID, **_: Any) -> None:
-        """It has failed."""
+    def on_llm_error(self, error: BaseException, *, run_id: UUID, response: Any = None, **_: Any) -> None:
+        """It has failed, or its stream was let go of, which is no failure; ``response`` is what had come by then."""
+        run = self._runs.get(run_id)
+        if run is not None and run.span is not None and response is not None:
+            run.span.otel.set_attributes(said.result_attributes(response))
+            answer = said.output_messages(response)
+            if any(message["parts"] for message in answer):
+                self._content(run.span, semconv.OUTPUT_MESSAGES, answer)
         self._fail(run_id, error)
 
     # -- what they share ----------------------------------------------------------------------------
@@ -256,7 +262,7 @@ class Handler(BaseCallbackHandler):
             return
         if _is_interrupt(error):
             span.add_event("langgraph.interrupt", {"value": getattr(error, "args", ())})
-        else:
+        elif not isinstance(error, GeneratorExit):
             record_error(span.otel, error)
         span.otel.end()
 

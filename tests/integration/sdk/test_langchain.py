@@ -87,6 +87,24 @@ say("".join(pieces))
     assert "between" in {root.name for root in ran.roots}
 
 
+def test_a_stream_that_is_let_go_of_has_not_failed(receiver: Receiver, tmp_path: Path) -> None:
+    code = (
+        _INIT
+        + """
+pieces = model.stream("Hi")
+say(next(piece.content for piece in pieces if piece.content))
+pieces.close()
+"""
+    )
+    with providing(stream("Hel", "lo")) as provider:
+        ran = run(code, receiver, provider, tmp_path)
+    assert ran.said == ["Hel"]
+    (chat,) = ran.spans("chat")
+    (said,) = json.loads(chat.attributes["gen_ai.output.messages"])
+    assert said["parts"] == [{"type": "text", "content": "Hel"}]
+    assert "error.type" not in chat.attributes
+
+
 def test_a_graph_that_asks_a_person_has_not_failed_and_goes_on(receiver: Receiver, tmp_path: Path) -> None:
     code = (
         _INIT
