@@ -41,6 +41,28 @@ with tracer.span("mine"):
     assert len(inferences) == 2, [node.name for node in root.all()]
 
 
+@pytest.mark.parametrize("other", sorted(_OTHERS))
+def test_a_call_of_the_responses_api_is_one_where_ours_is_the_outermost(
+    receiver: Receiver, tmp_path: Path, other: str
+) -> None:
+    theirs = f"{_OTHERS[other]}; OpenAIInstrumentor().instrument()"
+    code = "\n".join(["import agenttrace; agenttrace.init()", theirs, _OURS])
+    code += """
+import openai
+with tracer.span("mine"):
+    openai.OpenAI(base_url=URL, max_retries=0).responses.create(model="gpt-4o-mini", input="Hi")
+"""
+    parts = {"input_tokens_details": {"cached_tokens": 0}, "output_tokens_details": {"reasoning_tokens": 0}}
+    usage = {"input_tokens": 9, "output_tokens": 4, "total_tokens": 13} | parts
+    body = {"id": "resp_1", "object": "response", "created_at": 1, "status": "completed", "model": "gpt-4o-mini",
+            "output": [], "parallel_tool_calls": True, "tool_choice": "auto", "tools": [],
+            "usage": usage}  # fmt: skip
+    with providing({"status": 200, "response_body": body}) as provider:
+        ran = run(code, receiver, provider, tmp_path)
+    (root,) = ran.roots
+    assert [node.attributes["gen_ai.usage.input_tokens"] for node in root.all()[1:]] == [9]
+
+
 def _is_inference(attributes: dict[str, object]) -> bool:
     kinds = (attributes.get("gen_ai.operation.name"), attributes.get("openinference.span.kind"),
              attributes.get("llm.request.type"))  # fmt: skip
