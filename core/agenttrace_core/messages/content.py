@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from agenttrace_core.messages import sides, sources
 from agenttrace_core.messages.definitions import read_definitions
-from agenttrace_core.messages.events import Told, members_of, read_events
+from agenttrace_core.messages.events import Told, members_of, read_events, tool_members
 from agenttrace_core.messages.joining import join_tools
 from agenttrace_core.messages.media import Blob, Media, Part
 from agenttrace_core.messages.message import Message
@@ -62,9 +62,11 @@ def _media(span: Json, wanted: bytes | None = None) -> Media:
 
 def _read(span: Json, events: Iterable[Json], media: Media) -> SpanContent:
     attributes = plain_attributes(span.get("attributes"))
-    told = read_events(_events(span, attributes, events), media)
+    happened = _events(span, attributes, events)
+    told = read_events(happened, media)
     attributes = {**told.attributes, **attributes}
     if _is_tool(attributes):
+        attributes = {**tool_members(happened), **attributes}
         name = str(span.get("name", ""))
         given = sides.tool_call_side(attributes, name, media)
         gave = sides.tool_response_side(attributes, name, media)
@@ -105,6 +107,8 @@ def _conversation(attributes: Json, told: Told, media: Media) -> tuple[Side | No
     run: tuple[Side | None, Side | None] = (None, None)
     if given is None or gave is None:
         run = sides.run_sides(attributes, media)
+    if not told.output and any(name in attributes for name in sources.EVENT_LISTS):
+        told.input, told.output = sides.parted(told.input)
     given = given or _told(told.input) or run[0] or sides.embedded_texts(attributes)
     gave = gave or _told(told.output) or run[1] or sides.vercel_output(attributes, media)
     given = given or sides.documents(attributes, sources.DOCUMENTS_GIVEN, "user", media)

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar, Final
 
 from agenttrace_core.messages.media import Media, Part
-from agenttrace_core.messages.message import Message, is_item, is_message, read_message, read_repr
+from agenttrace_core.messages.message import Message, is_item, is_message, of_pair, read_message, read_repr
 from agenttrace_core.messages.parts import is_part, read_parts, text_part
 from agenttrace_core.messages.values import first, unfolded
 
@@ -77,6 +77,7 @@ class Reader:
     def _list(self, items: list[Any], found: Conversation, levels: int) -> bool:
         if not items:
             return False
+        items = [of_pair(item) for item in items]
         if all(isinstance(item, str) for item in items):
             for item in items:
                 self._text(item, found, levels)
@@ -205,7 +206,7 @@ class Reader:
         ("message", _reply), ("content", _reply), ("parts", _request),
         ("output", _inside), ("outputs", _inside), ("input", _request), ("inputs", _inside),
         ("prompt", _request), ("prompts", _request), ("response", _inside), ("result", _inside),
-        ("raw", _reply), ("data", _inside), ("kwargs", _inside), ("args", _inside),
+        ("raw", _reply), ("data", _inside), ("update", _inside), ("kwargs", _inside), ("args", _inside),
         ("llm_request", _inside), ("request_data", _inside), ("response_data", _inside),
         ("output_text", _inside), ("completion", _inside), ("generated_text", _inside),
         ("text", _inside), ("query", _inside), ("question", _inside), ("answer", _inside),

@@ -66,6 +66,21 @@ def read_events(events: Iterable[Mapping[str, Any]], media: Media) -> Told:
     return told
 
 
+def tool_members(events: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
+    """Return what events of a tool's span tell of its call and answer, by the names of attributes."""
+    found: dict[str, Any] = {}
+    for members in events:
+        told = _OF_TOOLS.get(str(members.get("event.name")))
+        if told is not None and (value := first(members, ("content", "message"))) is not None:
+            found[told] = value
+            if call_id := first_text(members, "id"):
+                found["gen_ai.tool.call.id"] = call_id
+    return found
+
+
+_OF_TOOLS: Final = {"gen_ai.tool.message": "gen_ai.tool.call.arguments", "gen_ai.choice": "gen_ai.tool.call.result"}
+
+
 def _message(members: Mapping[str, Any], role: str, media: Media) -> Message:
     body = unfolded(first(members, _BODIES))
     if isinstance(body, dict):
@@ -75,7 +90,7 @@ def _message(members: Mapping[str, Any], role: str, media: Media) -> Message:
     inner = unfolded(members.get("message"))
     if isinstance(inner, dict):
         members = {**members, **inner}
-    elif isinstance(inner, str) and "content" not in members:
+    elif isinstance(inner, str | list) and "content" not in members:
         members = {**members, "content": inner}
     if role == "tool" and "tool_call_id" not in members:
         members = {**members, "tool_call_id": first_text(members, "id", "gen_ai.tool.call.id")}

@@ -59,6 +59,8 @@ def is_message(value: Any) -> bool:
 def read_message(value: Mapping[str, Any], role: str, media: Media) -> Message:
     """Return ``value`` as a message; ``role`` is whose it is if it does not say so."""
     kwargs = _langchain(value)
+    if value.keys() == {"user"}:  # OpenLLMetry's prompts of old
+        value = {"role": "user", "content": value["user"]}
     members = _undotted(value if kwargs is None else {"type": _class_of(value), **kwargs})
     inner = members.get("message")
     if isinstance(inner, dict) and not members.get("content"):  # a choice, or an event of one
@@ -91,6 +93,12 @@ def read_repr(text: str, role: str) -> Message | None:
     return {"role": known or role, "parts": [{"type": "text", "content": str(content)} for content in texts]}
 
 
+def of_pair(item: Any) -> Any:
+    """Return ``["user", "Hi"]``, as LangChain lets its users write a message, as one; anything else as it is."""
+    is_pair = isinstance(item, list) and len(item) == 2 and all(isinstance(member, str) for member in item)
+    return {"role": item[0], "content": item[1]} if is_pair and item[0].lower() in _ROLES else item
+
+
 def is_item(value: Any) -> bool:
     """Say whether ``value`` is an item of a response without a role, which belongs to the message beside it."""
     kind = value.get("type") if isinstance(value, dict) else None
@@ -102,7 +110,7 @@ def _parts(members: Mapping[str, Any], role: str, media: Media) -> list[Part]:
     content = first(members, _CONTENTS)
     if isinstance(content, str):
         inner = unfolded(content) if content[:2] in {"[{", '"['} else None
-        content = inner if isinstance(inner, list) and all(_has_type(item) for item in inner) else content
+        content = inner if isinstance(inner, list) and inner and all(map(_is_block, inner)) else content
     if role == "tool" and (call_id or not _is_list_of_responses(content)):
         return [_tool_message(members, call_id, content, media)]
     parts: list[Part] = []
@@ -211,6 +219,14 @@ def _undotted(value: Mapping[str, Any]) -> dict[str, Any]:
 
 def _has_type(item: Any) -> bool:
     return isinstance(item, dict) and isinstance(item.get("type"), str)
+
+
+def _is_block(item: Any) -> bool:
+    """Say whether ``item`` is a part that names its type, or one of Bedrock's, whose one member tells it."""
+    return _has_type(item) or (isinstance(item, dict) and len(item) == 1 and item.keys() <= _BLOCKS)
+
+
+_BLOCKS: Final = frozenset({"text", "toolUse", "toolResult", "image", "document", "reasoningContent", "cachePoint"})
 
 
 def _is_list_of_responses(content: Any) -> bool:

@@ -123,6 +123,8 @@ def response_value(value: Any, media: Media) -> Any:
 def reasoning(members: Members, _: Media) -> Part | None:
     """Read what a model thought; encrypted thoughts have no content, and say that they are ``redacted``."""
     thought = first(members, _THOUGHTS)
+    if isinstance(thought, str) and thought.startswith("[{"):
+        thought = unfolded(thought)
     if isinstance(thought, dict):
         thought = first(thought, ("text", "content"))
     if isinstance(thought, list):

@@ -10,8 +10,8 @@ from agenttrace_core.messages import sources
 from agenttrace_core.messages.conversation import Conversation, Reader
 from agenttrace_core.messages.flat import numbered
 from agenttrace_core.messages.media import Media, Part
-from agenttrace_core.messages.message import Message, read_message
-from agenttrace_core.messages.parts import raw_part, read_parts, text_part
+from agenttrace_core.messages.message import Message, is_message, read_message
+from agenttrace_core.messages.parts import raw_part, read_parts, response_value, text_part
 from agenttrace_core.messages.values import first, first_text, shown, unfolded
 
 Attributes = Mapping[str, Any]
@@ -61,7 +61,7 @@ def tool_call_side(attributes: Attributes, span_name: str, media: Media) -> Side
     found = _said(attributes, sources.ARGUMENTS)
     if found is None:
         return None
-    arguments = media.taken_out(unfolded(found[1]))
+    arguments = media.taken_out(_call_of(unfolded(found[1])))
     name, call_id = _tool(attributes, span_name)
     part = {"type": "tool_call", "id": call_id, "name": name, "arguments": arguments}
     return Side([{"role": "assistant", "parts": [part]}], found[0], arguments)
@@ -72,8 +72,9 @@ def tool_response_side(attributes: Attributes, span_name: str, media: Media) -> 
     found = _said(attributes, sources.RESULTS)
     if found is None:
         return None
-    response = media.taken_out(unfolded(found[1]))
+    response, answered = _answer_of(unfolded(found[1]), media)
     name, call_id = _tool(attributes, span_name)
+    call_id = call_id or answered
     part = {"type": "tool_call_response", "id": call_id, "name": name, "response": response}
     return Side([{"role": "tool", "parts": [part]}], found[0], response)
 
@@ -84,12 +85,16 @@ def run_sides(attributes: Attributes, media: Media) -> tuple[Side | None, Side |
     conversation = None if found is None else Reader("user", media).read(found[1])
     if found is None or conversation is None:
         return None, None
-    messages = conversation.messages
+    given, gave = parted(conversation.messages)
+    return Side(given, found[0]) if given else None, Side(gave, found[0]) if gave else None
+
+
+def parted(messages: list[Message]) -> tuple[list[Message], list[Message]]:
+    """Part all that was said into what came before, and what the assistant said last."""
     end = len(messages)
     while end and messages[end - 1]["role"] == "assistant":
         end -= 1
-    given = Side(messages[:end], found[0]) if end else None
-    return given, Side(messages[end:], found[0]) if end < len(messages) else None
+    return messages[:end], messages[end:]
 
 
 def vercel_output(attributes: Attributes, media: Media) -> Side | None:
@@ -141,6 +146,8 @@ def documents(attributes: Attributes, names: Iterable[str], role: str, media: Me
     """Read the documents that a retrieval or reranking gave, or was given, with their scores."""
     for name in names:
         items = unfolded(value_of(attributes, name))
+        if name in sources.HOLD_DOCUMENTS:
+            items = unfolded(items.get("documents")) if isinstance(items, dict) else None
         found = [_unwrapped(item) for item in (items if isinstance(items, list) else [])]
         parts: list[Part] = [_document(item, media) for item in found if isinstance(item, dict | str)]
         if parts:
@@ -152,8 +159,9 @@ def _document(item: dict[str, Any] | str, media: Media) -> Part:
     if isinstance(item, str):
         return {"type": "document", "content": item}
     told = {key.removeprefix("document."): value for key, value in item.items() if value is not None}
-    if "text" in told and "content" not in told:
-        told["content"] = told.pop("text")
+    for name in ("text", "page_content"):
+        if name in told and "content" not in told:
+            told["content"] = told.pop(name)
     if "metadata" in told:
         told["metadata"] = unfolded(told["metadata"])
     return {**media.taken_out(told), "type": "document"}
@@ -192,6 +200,31 @@ def _said(attributes: Attributes, names: Iterable[str]) -> tuple[str, Any] | Non
 
 def _first(attributes: Attributes, names: Iterable[str]) -> tuple[str, Any] | None:
     return next(((name, value) for name in names if (value := value_of(attributes, name)) is not None), None)
+
+
+def _call_of(value: Any) -> Any:
+    """Return the arguments out of what LangChain tells its listeners of a call."""
+    if not isinstance(value, dict) or "input_str" not in value:
+        return value
+    return value.get("inputs") or unfolded(value["input_str"])
+
+
+def _answer_of(value: Any, media: Media) -> tuple[Any, str | None]:
+    """Return a tool's answer, and of which call it says to be: frameworks wrap it into a message."""
+    inner = value.get("output") if isinstance(value, dict) and "kwargs" in value else None
+    for given in map(_out_of_data, (value, inner)):
+        if is_message(given) and (message := read_message(given, "tool", media))["role"] == "tool":
+            part = message["parts"][0]
+            return part.get("response"), part.get("id")
+    if isinstance(value, list):
+        return response_value(value, media), None
+    return media.taken_out(value if inner is None else inner), None
+
+
+def _out_of_data(value: Any) -> Any:
+    """Take a message out of ``{"type": "tool", "data": {…}}``, as LangChain writes one down."""
+    is_one = isinstance(value, dict) and isinstance(value.get("data"), dict) and isinstance(value.get("type"), str)
+    return {"type": value["type"], **value["data"]} if is_one else value
 
 
 def _is_nothing(value: Any) -> bool:

@@ -91,4 +91,7 @@ TOOL_KEYS: Final = (
 EMBEDDED: Final = ("ai.values", "ai.value", "embedding.text", "inputs")
 VECTORS: Final = ("ai.embeddings", "ai.embedding", "embedding.vector")
 DOCUMENTS_GIVEN: Final = ("reranker.input_documents{}",)
-DOCUMENTS: Final = ("retrieval.documents{}", "reranker.output_documents{}", "gen_ai.retrieval.documents")
+HOLD_DOCUMENTS: Final = ("traceloop.entity.output", "gen_ai.task.output")
+"""What may be an object with ``documents``."""
+DOCUMENTS: Final = ("retrieval.documents{}", "reranker.output_documents{}", "gen_ai.retrieval.documents",
+                    *HOLD_DOCUMENTS)  # fmt: skip

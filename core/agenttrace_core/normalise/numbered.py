@@ -9,7 +9,7 @@ _USERS: Final = ("user", "human")
 _ASSISTANTS: Final = ("assistant", "ai", "model")
 FIRST: Final = (
     ".0.message.role", ".0.message.content", ".0.role", ".0.content", ".0.message.contents.0.message_content.text",
-    ".0.message.tool_calls.0.tool_call.function.name", ".0.tool_calls.0.name",
+    ".0.message.tool_calls.0.tool_call.function.name", ".0.tool_calls.0.name", ".0.user",
 )  # fmt: skip
 """What a first message has one of, by which spans that hold any are found."""
 
@@ -28,8 +28,9 @@ def last_said(pairs: Iterable[tuple[str, Any]], name: str, *, by_user: bool) -> 
 
 
 def _said(message: dict[str, Any]) -> str | None:
-    if message.get("content"):
-        return str(message["content"])
+    said = message.get("content") or message.get("user")  # OpenLLMetry's prompts of old
+    if said:
+        return str(said)
     texts = sorted(path for path in message if path.startswith("contents.") and path.endswith("message_content.text"))
     if texts:
         return str(message[texts[0]])

@@ -35,7 +35,8 @@ _INPUTS: Final = (
 )  # fmt: skip
 _OUTPUTS: Final = (
     "choices", "candidates", "content", "message", "parts", "output", "outputs", "generations", "response", "responses",
-    "text", "answer", "result", "messages", "value", "data", "return_values", "final_output", "completion", "kwargs",
+    "text", "answer", "result", "messages", "value", "data", "return_values", "final_output", "completion",
+    "combined_chunk_content", "kwargs",
 )  # fmt: skip
 
 
@@ -158,6 +159,7 @@ def said_to(value: Any, levels: int = _MOST_LEVELS) -> str | None:
     if levels == 0 or type(value) is str:
         return _unfolded(value, said_to, levels)
     if isinstance(value, list):
+        value = [_of_pair(item) for item in value]
         # Results of tools come as messages of the user as well; those have no text.
         by_user = (_text_of(item, levels - 1) for item in reversed(value) if _role(item) in _USERS)
         last = next((item for item in reversed(value) if item), None)
@@ -182,6 +184,7 @@ def said_by(value: Any, levels: int = _MOST_LEVELS) -> str | None:
 
 def _said_in(items: list[Any], levels: int) -> str | None:
     """Of messages, those of the assistant that come last count; parts and choices all do."""
+    items = [_of_pair(item) for item in items]
     end = next((i for i in range(len(items), 0, -1) if _role(items[i - 1]) in _ASSISTANTS), 0)
     begin = next((i for i in range(end, 0, -1) if _role(items[i - 1]) not in _ASSISTANTS), 0)
     last = items[begin:end] if end else items
@@ -207,13 +210,16 @@ def _member(value: Any, names: tuple[str, ...], find: Callable[..., str | None],
 def _unfolded(value: Any, find: Callable[..., str | None], levels: int) -> str | None:
     if type(value) is not str:
         return None
-    inner = nested.parse(value.encode("utf-8", "replace")) if levels and value[:1] in ("{", "[") else None
+    inner = nested.parse(value.encode("utf-8", "replace")) if levels and value[:1] in ("{", "[", '"') else None
     return (find(inner, levels - 1) if inner is not None else None) or value
 
 
 def _role(item: Any) -> str:
-    if not isinstance(item, dict):
+    if not isinstance(item, dict) or item.get("event.name") == "gen_ai.unknown":  # Logfire's, of a thought
         return ""
+    inner = item.get("message")
+    if isinstance(inner, dict) and "role" in inner:  # a choice
+        item = inner
     role = item.get("role") or item.get("message.role") or item.get("type")
     if role == "constructor":
         path = item.get("id")
@@ -231,19 +237,31 @@ def _text_of(item: Any, levels: int) -> str | None:
         return next((text for part in item if (text := _text_of(part, levels - 1))), None)
     if not isinstance(item, dict) or not _has_text(item):
         return None
-    if "lc" in item and isinstance(item.get("kwargs"), dict):
-        return _text_of(item["kwargs"], levels - 1)
+    for name, mark in (("kwargs", "lc"), ("data", "type")):  # LangChain's two ways to write a message
+        if mark in item and isinstance(item.get(name), dict):
+            return _text_of(item[name], levels - 1)
     inner = (item.get(name) or item.get(f"message.{name}") for name in _TEXTS)
     return next((text for value in inner if value and (text := _text_of(value, levels - 1))), None)
 
 
 def _has_text(item: dict[str, Any]) -> bool:
     kind = item.get("type")
+    if kind == "tool" and ("content" in item or "data" in item):  # LangChain's answer of a tool
+        return True
     return not (isinstance(kind, str) and kind.startswith(_NO_TEXT)) and not item.get("thought")
 
 
 _NO_TEXT: Final = ("tool", "function", "reasoning", "thinking", "image", "blob", "uri", "file", "audio", "video",
                    "server_tool", "redacted", "web_search")  # fmt: skip
+
+
+def _of_pair(item: Any) -> Any:
+    """Return ``["user", "Hi"]``, as LangChain lets its users write a message, as one."""
+    is_pair = isinstance(item, list) and len(item) == 2 and all(type(member) is str for member in item)
+    return {"role": item[0], "content": item[1]} if is_pair and item[0].lower() in _PAIRED else item
+
+
+_PAIRED: Final = _USERS | _ASSISTANTS | {"system"}
 
 
 def _is_part(item: Any) -> bool:

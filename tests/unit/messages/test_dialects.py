@@ -62,6 +62,24 @@ SPANS: dict[str, tuple[dict[str, Any], Any, Any]] = {
          "traceloop.entity.output": dumped({"outputs": {"text": "In Leeds."}, "kwargs": {"tags": []}})},
         ASKED, ANSWERED,
     ),
+    "traceloop, LangChain's pairs": (
+        {"traceloop.entity.input": dumped({"inputs": {"messages": [["user", "Where is it?"]]}})}, ASKED, None,
+    ),
+    "traceloop, a prompt without a role": ({"gen_ai.prompt.0.user": "Where is it?"}, ASKED, None),
+    "LangGraph's command": (
+        {"output.value": dumped([{"graph": None, "update": {"messages": [BOT]}}])}, None, ANSWERED,
+    ),
+    "logfire, a response among the events": (
+        {"events": dumped([{"event.name": "gen_ai.user.message", **USER},
+                           {"event.name": "gen_ai.unknown", "role": "assistant", "content": "See JSON"},
+                           {"event.name": "gen_ai.assistant.message", **BOT}])},
+        ASKED, ANSWERED,
+    ),
+    "a thought that is a list in a text": (
+        {"gen_ai.output.messages": dumped([{"role": "assistant", "parts": [
+            {"type": "reasoning", "content": dumped([{"type": "summary_text", "text": "Hm."}])}, "In Leeds."]}])},
+        None, [said("assistant", {"type": "reasoning", "content": "Hm."}, "In Leeds.")],
+    ),
     "langfuse": (
         {"langfuse.observation.input": dumped([USER]), "langfuse.observation.output": dumped(BOT)}, ASKED, ANSWERED,
     ),
@@ -264,6 +282,13 @@ def test_system_instructions_and_tool_definitions() -> None:
          "tool_arguments": {"id": 7}, "tool_response": "Leeds"},
         {"traceloop.span.kind": "tool", "traceloop.entity.name": "track", "tool.id": "c1",
          "traceloop.entity.input": '{"id": 7}', "traceloop.entity.output": "Leeds"},
+        {"gen_ai.operation.name": "execute_tool", "gen_ai.tool.name": "track",
+         "gen_ai.task.input": dumped({"input_str": "{'id': 7}", "inputs": {"id": 7}, "tags": []}),
+         "gen_ai.task.output": dumped({"output": {"lc": 1, "type": "constructor", "id": ["ToolMessage"], "kwargs": {
+             "content": "Leeds", "type": "tool", "name": "track", "tool_call_id": "c1"}}, "kwargs": {}}),
+         "gen_ai.tool.call.id": "c1"},
+        {"openinference.span.kind": "TOOL", "tool.name": "track", "tool.id": "c1", "input.value": '{"id": 7}',
+         "output.value": dumped({"type": "tool", "data": {"content": "Leeds", "type": "tool", "tool_call_id": "c1"}})},
     ],
 )  # fmt: skip
 def test_a_tool_span_is_a_call_and_its_answer(attributes: dict[str, Any]) -> None:
@@ -272,6 +297,27 @@ def test_a_tool_span_is_a_call_and_its_answer(attributes: dict[str, Any]) -> Non
     assert found.input_messages == CALLED
     assert found.output_messages == [said("tool", answer("c1", "track", "Leeds"))]
     assert (found.input, found.output) == ({"id": 7}, "Leeds")
+
+
+def test_a_tool_span_may_tell_its_call_in_events() -> None:
+    """Lost otherwise: the tools of Strands."""
+    events = [
+        {"name": "gen_ai.tool.message", "content": '{"id": 7}', "role": "tool", "id": "c1"},
+        {"name": "gen_ai.choice", "message": dumped([{"text": "Leeds"}]), "id": "c1"},
+    ]
+    found = content({"gen_ai.operation.name": "execute_tool", "gen_ai.tool.name": "track"}, events=events)
+    assert found.input_messages == CALLED
+    assert found.output_messages == [said("tool", answer("c1", "track", "Leeds"))]
+
+
+def test_blocks_of_bedrock_in_events_are_parts() -> None:
+    """Lost otherwise: what is said to Strands' agents, and the tools that they call."""
+    use = {"toolUse": {"toolUseId": "c1", "name": "track", "input": {"id": 7}}}
+    found = content({}, events=[
+        {"name": "gen_ai.user.message", "content": dumped([{"text": "Where is it?"}])},
+        {"name": "gen_ai.choice", "message": dumped([use])},
+    ])  # fmt: skip
+    assert (found.input_messages, found.output_messages) == (ASKED, CALLED)
 
 
 def test_a_call_without_arguments_is_one() -> None:
@@ -291,6 +337,13 @@ def test_documents_and_embeddings() -> None:
     })  # fmt: skip
     document = {"type": "document", "id": "d1", "content": "Leeds is", "score": 0.5, "metadata": {"page": 3}}
     assert (found.input_messages, found.output_messages) == ([said("user", "leeds?")], [said("tool", document)])
+    found = content(
+        {
+            "gen_ai.operation.name": "vector_db_retrieve",
+            "gen_ai.task.output": dumped({"documents": [{"page_content": "Leeds is", "metadata": {}}]}),
+        }
+    )
+    assert found.output_messages == [said("tool", {"type": "document", "content": "Leeds is", "metadata": {}})]
     found = content({
         "embedding.embeddings.0.embedding.text": "a", "embedding.embeddings.0.embedding.vector": [0.1, 0.2],
         "embedding.embeddings.1.embedding.text": "b", "embedding.embeddings.1.embedding.vector": [0.1, 0.3],

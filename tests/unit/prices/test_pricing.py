@@ -62,6 +62,8 @@ def test_one_model_costs_the_same_under_each_of_its_names(provider: str | None, 
         ("perplexity", "sonar-pro"), ("moonshot_ai", "kimi-k2-0711-preview"), (None, "claude-3-5-haiku-latest"),
         ("openai", "gemini-2.5-pro"), ("openai", "claude-sonnet-4-20250514"),
         ("together_ai", "meta-llama/Llama-3.3-70B-Instruct-Turbo"),
+        (None, "text-embedding-3-small"), (None, "us.amazon.nova-pro-v1:0"),
+        ("aws.bedrock", "nova-pro-v1:0"), ("aws.bedrock", "llama3-70b-instruct-v1:0"),
     ],
 )  # fmt: skip
 def test_the_spellings_of_telemetry_are_known(provider: str | None, model: str) -> None:
@@ -78,6 +80,8 @@ def test_the_spellings_of_telemetry_are_known(provider: str | None, model: str) 
         {"provider": "ollama", "model": "gpt-4o", "input_tokens": 5},
         {"provider": "huggingface", "model": "deepseek-ai/DeepSeek-R1", "input_tokens": 5},
         {"provider": "groq", "model": "gpt-4o", "input_tokens": 5},
+        {"provider": "aws.bedrock", "model": "no-such-model", "input_tokens": 5},
+        {"model": "us.amazon.no-such-model", "input_tokens": 5},
         {"provider": "openai", "model": "gpt-4o"},
         {"provider": "openai", "input_tokens": 5},
         {"provider": "openai", "model": "", "input_tokens": 5},

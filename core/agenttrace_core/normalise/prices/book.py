@@ -53,6 +53,8 @@ def _candidates(provider: str | None, model: str) -> Iterator[tuple[types.Provid
     own = _provider(provider) if provider else None
     if own is not None:
         yield from ((own, name) for name in names.model_names(model))
+        if own.id == "aws":
+            yield from ((own, f"{maker}.{model}") for maker in names.MAKERS_ON_AWS)
         if own.id not in names.OWN_MODELS_ONLY:
             return
     gateway = names.split_provider(model)
@@ -63,6 +65,10 @@ def _candidates(provider: str | None, model: str) -> Iterator[tuple[types.Provid
         maker = next((p for p in _snapshot().providers if p.model_match and p.model_match.is_match(name)), None)
         if maker is not None and maker is not own:
             yield maker, name
+    if own is None:
+        aws = _provider("aws") if names.is_on_aws(model) else None
+        for maker in (aws,) if aws else _makers():
+            yield from ((maker, name) for name in names.model_names(model))
 
 
 @cache
@@ -72,6 +78,11 @@ def _snapshot() -> data_snapshot.DataSnapshot:
     from genai_prices.data_snapshot import DataSnapshot
 
     return DataSnapshot(providers=providers, from_auto_update=False)
+
+
+def _makers() -> Iterator[types.Provider]:
+    """Iterate over those whose models are their own: some of these go by names that tell no maker."""
+    return (provider for provider in _snapshot().providers if provider.id in names.OWN_MODELS_ONLY)
 
 
 def _provider(spelled: str) -> types.Provider | None:

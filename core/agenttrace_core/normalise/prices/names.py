@@ -33,6 +33,11 @@ _PREFIXES = (
     ("zhipu", "zhipuai"), ("minimax", "minimax"), ("novita", "novita"),
 )  # fmt: skip
 
+MAKERS_ON_AWS = ("amazon", "anthropic", "meta", "mistral", "cohere", "deepseek", "ai21", "qwen", "openai")
+"""What Bedrock writes before its models' names, and some senders take off."""
+
+_ON_AWS = re.compile(rf"(?:[a-z]{{2,6}}\.)?(?:{'|'.join(MAKERS_ON_AWS)})\.")
+
 # What stands before a model's name and says where it runs, not which it is.
 _PLACES = frozenset({"models", "model", "publishers", "deployments", "bedrock", "converse", "invoke", "vertex_ai",
                      "foundation-model", "chat", "responses", "completion"})  # fmt: skip
@@ -59,6 +64,11 @@ def model_names(model: str) -> Iterator[str]:
         undated = _VERSION.sub("", spelled)
         if undated != spelled:
             yield undated
+
+
+def is_on_aws(model: str) -> bool:
+    """Say whether a model is named as Bedrock names them: ``us.amazon.nova-pro-v1:0``."""
+    return _ON_AWS.match(model.strip().lower()) is not None
 
 
 def split_provider(model: str) -> tuple[str, str] | None:
