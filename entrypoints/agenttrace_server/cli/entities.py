@@ -87,7 +87,7 @@ def _show(items: Sequence[dict[str, Any]], one: str) -> None:
     from agenttrace_server.cli import terminal
 
     screen = terminal.console()
-    screen.print(_table(items, one, narrow=screen.width < _NARROW))
+    screen.print(entity_table(items, one, narrow=screen.width < _NARROW))
 
 
 def _show_one(found: dict[str, Any]) -> None:
@@ -95,14 +95,15 @@ def _show_one(found: dict[str, Any]) -> None:
     from agenttrace_server.cli.traces import trace_table
 
     screen = terminal.console()
-    screen.print(_table([found["item"]], "id", narrow=screen.width < _NARROW))
+    screen.print(entity_table([found["item"]], "id", narrow=screen.width < _NARROW))
     screen.print()
     screen.print(trace_table(found["traces"], screen.width))
     if found["next_cursor"]:
         click.echo("… and older traces: --limit shows more", err=True)
 
 
-def _table(items: Sequence[dict[str, Any]], one: str, *, narrow: bool) -> Table:
+def entity_table(items: Sequence[dict[str, Any]], one: str, *, narrow: bool) -> Table:
+    """Lay out sessions, models and the like; where there is little room, names are cut and figures are not."""
     from agenttrace_server.cli.terminal import cell, table
     from agenttrace_server.cli.text import amount, dollars, duration
     from agenttrace_server.cli.traces import when
@@ -110,8 +111,6 @@ def _table(items: Sequence[dict[str, Any]], one: str, *, narrow: bool) -> Table:
     has_times = not narrow and "p95_ns" in items[0]
     right = ("last", "traces", "spans", "errors", "tokens", "cost", "p50", "p95")
     made = table(one, *(heading for heading in right if has_times or heading not in {"p50", "p95"}), right=right)
-    made.columns[0].no_wrap = True
-    made.columns[0].ratio = 1
     for item in items:
         last = when(item["last_ns"])
         row = [

@@ -10,6 +10,7 @@ from rich.console import Console
 
 from agenttrace_server.cli.asking import asked, bucket_for
 from agenttrace_server.cli.charts import bar, sparkline
+from agenttrace_server.cli.entities import entity_table
 from agenttrace_server.cli.figure_table import Figures, figure_table
 from agenttrace_server.cli.text import amount, dollars
 
@@ -48,6 +49,21 @@ def test_every_line_fits_the_terminal_and_nothing_is_obeyed(kind: str, width: in
         assert "\\x1b[31mred" in shown
         assert "(others)" in shown
         assert "(none)" in shown
+
+
+@pytest.mark.parametrize("width", [80, 120])
+def test_a_long_name_takes_no_room_from_figures(width: int) -> None:
+    """Lost otherwise: what lists of sessions and models are looked at for, in a window of the usual width."""
+    counts = {"traces": 1_234, "spans": 123_456, "errors": 4_321, "input_tokens": 12_345_678, "output_tokens": 1}
+    times = {"last_ns": 1_795_719_600 * 10**9, "p50_ns": 10**9, "p95_ns": 2 * 10**9}
+    item = {"id": "resp_0401f348de3b68550069d6f97bea1081" * 4, "cost_usd": "12.34", "unpriced": 3, **counts, **times}
+    out = StringIO()
+    screen = Console(file=out, width=width, highlight=False, markup=False, emoji=False)
+    screen.print(entity_table([item], "session", narrow=width < 110))
+    heads, shown = out.getvalue().splitlines()
+    assert heads.split()[:6] == ["session", "last", "traces", "spans", "errors", "tokens"]
+    for figure in ("resp_", "1,234", "123,456", "4,321", "12.35M", "$12.34+?"):
+        assert figure in shown
 
 
 def test_a_line_of_time_has_a_place_for_what_was_silent() -> None:
