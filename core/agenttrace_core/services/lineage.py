@@ -154,8 +154,10 @@ class Lineage:
         around = self._around(keys)
         node, records = around.node, around.records
         before = records["bits"].copy()
-        records["bits"][node] = (before[node] & _LEARNT) | _bits(rows, carried)
-        records["naming"][node] = self._names.of_rows(rows)
+        bits, naming = _bits(rows, carried), self._names.of_rows(rows)
+        last = ~_is_late(bits, node, before)
+        records["bits"][node[last]] = (before[node] & _LEARNT | bits)[last]
+        records["naming"][node[last]] = naming[last]
         around.lift()
         odd = around.odd(before)
         owners = _Owners(around, self._names, keys)
@@ -337,6 +339,15 @@ def _bits(rows: pa.Table, carried: Carried) -> Any:
         | (carried.is_inference * _INFERENCE)
         | (carried.may_count * _MAY_COUNT)
     ).astype(np.uint16)
+
+
+def _is_late(bits: Any, node: Int64s, before: Any) -> Bools:
+    """Mark the rows of a batch whose span runs in them, and has ended in another, which counts, whatever the order."""
+    is_open = (bits & _OPEN) != 0
+    has_ended = (before & (_PRESENT | _OPEN)) == _PRESENT
+    has_ended[node[~is_open]] = True
+    late: Bools = is_open & has_ended[node]
+    return late
 
 
 def _counts(bits: Any) -> Bools:

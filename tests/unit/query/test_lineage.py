@@ -173,6 +173,32 @@ def test_what_was_said_to_rows_is_forgotten_when_it_is_on_them() -> None:
     assert set(written.now()["context_agent"].to_pylist()) == {"a"}
 
 
+def test_a_version_that_runs_and_comes_late_does_not_make_its_span_run_again() -> None:
+    """Lost otherwise: the agent of a span, for which it was said to another that need not have been told."""
+    written = Written(1 << 12)
+    agent = light_row(span_id="1".zfill(16), agent="a")
+    tool = light_row(span_id="2".zfill(16), parent_span_id="1".zfill(16))
+    first, second = (light_row(span_id=f"{n:016x}", parent_span_id="2".zfill(16)) for n in (3, 4))
+    begun = tool | {"duration_ns": None, "quality": int(Quality.NO_END)}
+    for number, batch in enumerate(([first], [tool], [agent], [begun, second])):
+        written.write(rows_of([row | {"partition": 0, "offset": number, "position": i} for i, row in enumerate(batch)]))
+    written.merge({1, 2, 3})
+    assert set(written.now()["context_agent"].to_pylist()) == {"a"}
+
+
+def test_of_versions_in_one_batch_the_ended_one_counts_whichever_comes_first() -> None:
+    """Lost otherwise: the agents of all spans below it, where only the ended version names them."""
+    for order in (1, -1):
+        written = Written(1 << 12)
+        agent = light_row(span_id="1".zfill(16), agent="a")
+        begun = agent | {"agent": None, "duration_ns": None, "quality": int(Quality.NO_END)}
+        children = [light_row(span_id=f"{n:016x}", parent_span_id="1".zfill(16)) for n in (2, 3, 4)]
+        for number, batch in enumerate(([children[0]], [agent, begun, children[1]][::order], [children[2]])):
+            rows = [row | {"partition": 0, "offset": number, "position": i} for i, row in enumerate(batch)]
+            written.write(rows_of(rows))
+        assert written.now()["context_agent"].to_pylist() == ["a"] * 4
+
+
 @pytest.mark.parametrize("slots", [16, 1 << 14])
 def test_memory_is_bounded(slots: int) -> None:
     """Lost otherwise: the writer, after some days."""
