@@ -376,6 +376,7 @@ async def _check_lists(index: SpanIndex, world: World, view: View, project: str)
     assert [trace_id_of(row["trace_hi"], row["trace_lo"]) for row in rows] == wanted[:-1]
     for trace, row in zip(expected, reversed(rows), strict=True):
         assert row["name"] in trace.names
+        assert row["session_id"] in trace.sessions
         for name in (*ADDED, "start_ns", "end_ns", "has_root"):
             assert row[name] == getattr(trace, name), name
         assert trace.received_ns <= row["received_ns"] <= trace.latest_ns

@@ -371,6 +371,7 @@ class ExpectedTrace:
     latest_ns: int
     has_root: bool
     names: frozenset[str]
+    sessions: frozenset[str | None]
 
 
 def expected_traces(world: World, project: str) -> list[ExpectedTrace]:
@@ -408,7 +409,23 @@ def _expected(trace_id: str, spans: list[SentSpan], world: World) -> ExpectedTra
         has_root=bool(roots),
         # Until compaction a superseded version may still lend its name.
         names=frozenset(span.light["name"] for span in (*spans, *world.lost) if span.identity in identities),
+        sessions=_sessions(spans, lost),
     )
+
+
+def _sessions(spans: Sequence[SentSpan], lost: Sequence[SentSpan]) -> frozenset[str | None]:
+    """Return whose a trace may be: the root's session, else the first; until merged also a lost version's."""
+    least = min((_rank(span) for span in spans if span.light["session_id"] is not None), default=None)
+    named = [span for span in (*spans, *lost) if span.light["session_id"] is not None]
+    found: set[str | None] = {span.light["session_id"] for span in named if least is None or _rank(span) <= least}
+    if least is None:
+        found.add(None)
+    return frozenset(found)
+
+
+def _rank(span: SentSpan) -> tuple[bool, int]:
+    """Return where a span stands among those that may say whose its trace is."""
+    return span.light["parent_span_id"] is not None, span.placed_ns
 
 
 def _has_tokens(span: SentSpan) -> bool:

@@ -9,8 +9,9 @@ import pyarrow.compute as pc
 from agenttrace_core.model.span import UNENDED
 from agenttrace_core.model.trace import TraceSummary
 from agenttrace_core.query.settle import effective_start
-from agenttrace_core.schema.arrays import numbers
+from agenttrace_core.schema.arrays import Int64s, numbers, whole
 from agenttrace_core.schema.keys import trace_id_of
+from agenttrace_core.schema.traces import ranks_of
 from agenttrace_core.schema.usage import Usage
 
 _COLUMNS = (
@@ -55,14 +56,15 @@ def summary_of(rows: pa.Table) -> TraceSummary:
         running=int(np.count_nonzero(numbers(rows, "quality") & np.uint16(UNENDED))),
         received_ns=int(numbers(rows, "received_ns").max()),
         has_root=len(roots) > 0,
-        session_id=_first_said(rows["session_id"], speaker),
-        user_id=_first_said(rows["user_id"], speaker),
+        session_id=_first_said(rows, "session_id", start),
+        user_id=_first_said(rows, "user_id", start),
     )
 
 
-def _first_said(column: pa.ChunkedArray, speaker: int) -> str | None:
-    """The speaker's value, else that of the first span which has one."""
-    if column.null_count == len(column):
+def _first_said(rows: pa.Table, name: str, start: Int64s) -> str | None:
+    """The value of the first root that has one, else of the first span."""
+    values = whole(rows[name])
+    if values.null_count == len(values):
         return None
-    own: str | None = column[speaker].as_py()
-    return next(v for v in column.to_pylist() if v is not None) if own is None else own
+    said: str = values[int(np.argmin(ranks_of(values, whole(rows["parent_span_id"]), start)))].as_py()
+    return said

@@ -11,7 +11,7 @@ import pyarrow as pa
 from agenttrace_core.schema.arrays import Bools, Int64s, numbers
 from agenttrace_core.schema.keys import trace_id_of
 from agenttrace_core.schema.tables import TRACES
-from agenttrace_core.schema.traces import ADDED
+from agenttrace_core.schema.traces import ADDED, OWNED, UNNAMED
 
 _MOST, _LEAST = np.iinfo(np.int64).max, np.iinfo(np.int64).min
 
@@ -22,7 +22,7 @@ def merge_sums(tables: Sequence[pa.Table]) -> pa.Table:
     Rows with negative ``spans`` are corrections: they only take counts and tokens back. A trace
     of which no span is left is not in the result. ``first_row`` and ``rows`` are 0. Of names
     the earliest root's counts, else the earliest span's; among equals that of the last table, which
-    is the likeliest to hold the version that counts.
+    is the likeliest to hold the version that counts. Of sessions and users that of the least rank counts.
     """
     ledger = pa.concat_tables(tables).combine_chunks() if tables else TRACES.empty_table()
     if len(ledger) == 0:
@@ -46,8 +46,10 @@ def merge_sums(tables: Sequence[pa.Table]) -> pa.Table:
     }
     for name in ADDED:
         columns[name] = np.add.reduceat(numbers(ledger, name)[order], first)
-    for name in ("session_id", "user_id"):
-        columns[name] = _first_said(ledger[name].chunk(0), (late, named, silent, lo, hi), speaker)
+    for name, rank in OWNED.items():
+        columns[name], columns[rank] = _first_said(
+            ledger, name, np.where(told, numbers(ledger, rank), UNNAMED), order, first
+        )
     merged = _table(ledger.take(pa.array(speaker)), columns)
     return merged.filter(pa.array(columns["spans"] > 0))
 
@@ -75,15 +77,16 @@ def _group_starts(hi: np.ndarray[Any, Any], lo: np.ndarray[Any, Any]) -> Int64s:
     return np.flatnonzero(changed)
 
 
-def _first_said(values: pa.Array, keys: tuple[np.ndarray[Any, Any], ...], speaker: Int64s) -> pa.Array:
-    """The speaker's value, else that of the trace's first row which has one."""
-    if values.null_count in {0, len(values)}:
-        return values.take(pa.array(speaker))
-    *_, lo, hi = keys
-    mute = np.asarray(values.is_null())
-    order = np.lexsort((*keys[:-2], mute, lo, hi))
-    found = order[_group_starts(hi[order], lo[order])]
-    return values.take(pa.array(np.where(mute[speaker], found, speaker)))
+def _first_said(ledger: pa.Table, name: str, ranks: Int64s, order: Int64s, first: Int64s) -> tuple[pa.Array, Int64s]:
+    """Return the value of each trace's row of the least rank, and that rank; among equals that of the last row."""
+    values = ledger[name].chunk(0)
+    if values.null_count == len(values):
+        return pa.nulls(len(first), values.type), np.full(len(first), UNNAMED)
+    ranks = np.where(np.asarray(values.is_valid()), ranks, UNNAMED)[order]
+    least = np.minimum.reduceat(ranks, first)
+    is_least = (ranks != UNNAMED) & (ranks == np.repeat(least, np.diff(first, append=len(ranks))))
+    said = np.maximum.reduceat(np.where(is_least, order, -1), first)
+    return values.take(pa.array(said, mask=said < 0)), least
 
 
 def _table(named: pa.Table, columns: dict[str, Any]) -> pa.Table:

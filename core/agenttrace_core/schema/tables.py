@@ -120,7 +120,9 @@ TRACES = pa.schema(
         pa.field("named_ns", pa.int64(), nullable=False),  # start of the same span: the earliest one's name counts
         pa.field("service", pa.string()),  # of the same span
         pa.field("session_id", pa.string()),  # the root's, else the first that is named
+        pa.field("session_rank", pa.int64(), nullable=False),  # of several rows the least counts, see schema.traces
         pa.field("user_id", pa.string()),
+        pa.field("user_rank", pa.int64(), nullable=False),
     ]
 )
 

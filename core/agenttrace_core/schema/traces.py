@@ -28,7 +28,14 @@ ADDED = ("spans", "errors", "input_tokens", "output_tokens", "cost_pico_usd", "u
 NO_END = np.iinfo(np.int64).min // 2
 """``end_ns`` where no span has a start; the difference to any time fits into an int64."""
 
+OWNED = {"session_id": "session_rank", "user_id": "user_rank"}
+"""What a trace belongs to, and the columns that say which of several rows of ``TRACES`` knows it."""
+
+UNNAMED = np.iinfo(np.int64).max
+"""The rank where no span names one."""
+
 _NO_SPAN = np.iinfo(np.int64).max
+_ROOTS = np.iinfo(np.int64).min
 _ERROR = pa.scalar("error", pa.string())
 _UNPLACED = np.uint16(Quality.NO_START | Quality.ABSURD_START)
 
@@ -109,6 +116,9 @@ def sums_of_ordered(rows: pa.Table, keys: RowKeys) -> pa.Table:
     running = ((numbers(rows, "quality") & np.uint16(UNENDED)) != 0).astype(np.int32)
     usage = Usage.of(rows)
     named = pa.array(speaker)
+    owners: dict[str, pa.Array] = {}
+    for name, rank in OWNED.items():
+        owners[name], owners[rank] = _first_said(rows, name, first, keys.start)
     columns = {
         "project": pa.array(keys.projects, pa.string()).take(pa.array(keys.project[first])),
         "trace_hi": pa.array(keys.trace[first, 0]),
@@ -129,9 +139,7 @@ def sums_of_ordered(rows: pa.Table, keys: RowKeys) -> pa.Table:
         "name": whole(rows["name"]).take(named),
         "named_ns": pa.array(keys.start[speaker]),
         "service": whole(rows["service"]).take(named),
-        "session_id": _first_said(rows["session_id"], first, named),
-        "user_id": _first_said(rows["user_id"], first, named),
-    }
+    } | owners
     return pa.table([columns[f.name] for f in TRACES], schema=TRACES)
 
 
@@ -139,6 +147,17 @@ def negated(sums: pa.Table) -> pa.Table:
     """Return a table of ``TRACES`` that takes the sums of ``sums`` back: counts and tokens with the other sign."""
     zeros = pa.array(np.zeros(len(sums), np.uint32))
     return _with(sums, first_row=zeros, rows=zeros, **{name: pc.negate(whole(sums[name])) for name in ADDED})
+
+
+def ranks_of(values: pa.Array, parents: pa.Array, start: Int64s) -> Int64s:
+    """Rank the spans that name a value: roots before all others, then by start. The least of a trace counts.
+
+    It is a number, so that rows about parts of a trace can be put together in any order: not all of them
+    need have the root. Times before 1970 are as good as that.
+    """
+    since = np.maximum(start, 0)
+    ranks = np.where(np.asarray(parents.is_null()), since + _ROOTS, since)
+    return np.where(np.asarray(values.is_valid()), ranks, UNNAMED)
 
 
 def _speakers(rows: pa.Table, first: Int64s) -> tuple[Int64s, np.ndarray[Any, np.dtype[np.bool_]]]:
@@ -149,13 +168,16 @@ def _speakers(rows: pa.Table, first: Int64s) -> tuple[Int64s, np.ndarray[Any, np
     return np.where(has_root, root, first), has_root
 
 
-def _first_said(column: pa.ChunkedArray, first: Int64s, named: pa.Array) -> pa.Array:
-    """The named span's value, else that of the first span which has one."""
-    values = whole(column)
+def _first_said(rows: pa.Table, name: str, first: Int64s, start: Int64s) -> tuple[pa.Array, pa.Array]:
+    """Return, of each trace, whom it belongs to, and the rank of the span that says so."""
+    values = whole(rows[name])
     if values.null_count == len(values):
-        return pa.nulls(len(first), values.type)
-    said = np.minimum.reduceat(np.where(np.asarray(values.is_valid()), np.arange(len(values)), _NO_SPAN), first)
-    return pc.coalesce(values.take(named), values.take(pa.array(said, mask=said == _NO_SPAN)))
+        return pa.nulls(len(first), values.type), pa.array(np.full(len(first), UNNAMED))
+    ranks = ranks_of(values, whole(rows["parent_span_id"]), start)
+    least = np.minimum.reduceat(ranks, first)
+    is_least = (ranks != UNNAMED) & (ranks == np.repeat(least, np.diff(first, append=len(ranks))))
+    said = np.minimum.reduceat(np.where(is_least, np.arange(len(ranks)), _NO_SPAN), first)
+    return values.take(pa.array(said, mask=said == _NO_SPAN)), pa.array(least)
 
 
 def _changes(*keys: np.ndarray[Any, Any]) -> Int64s:

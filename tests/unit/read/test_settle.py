@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import pyarrow as pa
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -32,7 +33,7 @@ _values = st.fixed_dictionaries(
         "duration_ns": st.none() | st.integers(-2, 2),
         "received_ns": st.integers(BASE_NS, BASE_NS + 2),
         "status": st.sampled_from(["ok", "error"]),
-        "session_id": st.none() | st.sampled_from(["s"]),
+        "session_id": st.none() | st.sampled_from(["s", "t"]),
         "input_tokens": st.none() | st.integers(0, 9),
     }
 )
@@ -61,6 +62,28 @@ def test_the_summary_of_a_trace_is_what_the_list_says_of_it(versions: list[dict[
     settled = settle(rows_of(versions))
     (listed,) = summaries_of(merge_sums([trace_sums(settled)]))
     assert summary_of(settled) == listed
+
+
+@given(_versions, st.data())
+def test_whose_a_trace_is_does_not_depend_on_the_files_that_its_spans_came_in(
+    versions: list[dict[str, Any]], data: st.DataObject
+) -> None:
+    """Lost otherwise: sessions whose costs change when files are merged."""
+    settled = settle(rows_of(versions))
+    rows = settled.to_pylist()
+    parts = [data.draw(st.integers(0, 2)) for _ in rows]
+    pieces = [settled.filter(pa.array([part == n for part in parts])) for n in set(parts)]
+    (merged,) = summaries_of(merge_sums([trace_sums(piece) for piece in pieces]))
+    named = [row for row in rows if row["session_id"] is not None]
+    first = min((_since(row) for row in named), default=None)
+    allowed = {row["session_id"] for row in named if _since(row) == first} or {None}
+    assert merged.session_id in allowed
+    assert summary_of(settled).session_id in allowed
+
+
+def _since(row: dict[str, Any]) -> tuple[bool, int]:
+    """Return where a span stands among those that may say whose its trace is: roots first, then by start."""
+    return row["parent_span_id"] is not None, row["received_ns"] if row["start_ns"] is None else row["start_ns"]
 
 
 def test_arrival_is_needed_only_where_ids_repeat_or_a_start_is_missing() -> None:
