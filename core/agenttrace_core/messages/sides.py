@@ -213,7 +213,8 @@ def _answer_of(value: Any, media: Media) -> tuple[Any, str | None]:
     """Return a tool's answer, and of which call it says to be: frameworks wrap it into a message."""
     inner = value.get("output") if isinstance(value, dict) and "kwargs" in value else None
     for given in map(_out_of_data, (value, inner)):
-        if is_message(given) and (message := read_message(given, "tool", media))["role"] == "tool":
+        message = read_message(given, "tool", media) if is_message(given) else None
+        if message and message["role"] == "tool" and message["parts"]:
             part = message["parts"][0]
             return part.get("response"), part.get("id")
     if isinstance(value, list):
