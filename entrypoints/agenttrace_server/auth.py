@@ -60,7 +60,8 @@ class Authenticator:
         """Return who asks.
 
         Args:
-            authorization: the ``Authorization`` header's value, if there is one.
+            authorization: the ``Authorization`` header's value, if there is one. While no key is configured it is
+                ignored of callers on this machine.
             peer: the address that the connection came from, as the operating system says.
             forwarded: whether a header, of ``FORWARDING``, says that a proxy passed the request on. It is
                 believed only where it takes a right away: such a caller is not on this machine.
@@ -68,10 +69,13 @@ class Authenticator:
         Raises:
             UnauthenticatedError: the key is unknown, or there is none and the caller needs one.
         """
-        if authorization is not None:
+        # Without keys of ours, what a caller of this machine sends is another platform's: its client always does.
+        if authorization is not None and self._keys:
             return self._of_key(authorization)
         if self._local and peer is not None and not forwarded and is_loopback(peer):
             return Principal(DEFAULT_PROJECT)
+        if authorization is not None:
+            return self._of_key(authorization)
         raise UnauthenticatedError("a key is needed: send it as 'Authorization: Bearer KEY'")
 
     def _of_key(self, authorization: str) -> Principal:

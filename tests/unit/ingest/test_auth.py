@@ -56,6 +56,16 @@ def test_a_wrong_key_is_nobody_even_on_this_machine(value: str) -> None:
     assert "guess" not in str(caught.value), "keys must not reach logs"
 
 
+@pytest.mark.parametrize("value", ["Basic cGstbGY6c2stbGY=", "Bearer another-platforms-key"])
+def test_while_there_are_no_keys_what_clients_of_other_platforms_send_is_ignored(value: str) -> None:
+    """Their SDKs always send a key of theirs: pointed at the first run, all that they send would be refused."""
+    assert _loopback().principal(value, "127.0.0.1").project == "default"
+    with pytest.raises(UnauthenticatedError):
+        _loopback().principal(value, "10.0.0.7")
+    with pytest.raises(UnauthenticatedError):
+        Authenticator([], bind_host="127.0.0.1", local=False).principal(value, "127.0.0.1")
+
+
 def test_a_forwarded_caller_needs_a_key() -> None:
     """A proxy on this machine must not make the world local."""
     with pytest.raises(UnauthenticatedError):
