@@ -75,7 +75,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Generator[str]:
 
 @pytest.fixture(scope="module")
 def described(server: str) -> schemathesis.BaseSchema:
-    return schemathesis.openapi.from_url(f"{server}/openapi.json")
+    return schemathesis.openapi.from_url(f"{server}/openapi.json", timeout=60)
 
 
 @pytest.mark.parametrize(("method", "path"), DOORS, ids=" ".join)
