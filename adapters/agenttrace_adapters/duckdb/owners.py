@@ -18,6 +18,7 @@ from agenttrace_core.query.owners import OWNED, OWNERS, owners_of, within
 from agenttrace_core.query.ranking import page_of
 from agenttrace_core.query.sums import newest_first
 from agenttrace_core.schema.arrays import UInt64s, numbers, whole
+from agenttrace_core.schema.traces import OWNED as RANKS
 
 _Numbers = np.ndarray[Any, np.dtype[Any]]
 
@@ -123,8 +124,9 @@ def all_owners(
     connection: duckdb.DuckDBPyConnection, runs: Sequence[TraceRun], column: str, ranking: Ranking
 ) -> pa.Table:
     """Add the whole ledger up by owner, and return a page: ``OWNERS``. ``runs`` hold corrections too."""
+    rank = RANKS[column]
     columns = ["trace_hi", "trace_lo", "start_ns", "spans", "errors", "input_tokens", "output_tokens",
-               "cost_pico_usd", "unpriced", "has_root", "named_ns", column]  # fmt: skip
+               "cost_pico_usd", "unpriced", rank, column]  # fmt: skip
     tables = [run.sums.select(columns) for run in runs]
     if not tables:
         return OWNERS.empty_table()
@@ -135,12 +137,12 @@ def all_owners(
     bounds += [f"start < {during.end_ns:d}"] if during.end_ns is not None else []
     summed = ("spans", "errors", "input_tokens", "output_tokens", "cost_pico_usd", "unpriced")
     added = ", ".join(f"sum({name}) AS {name}" for name in summed)
-    # As in the merging of sums: the root's word counts, else the earliest, and among equals the last table's.
-    said = f"arg_min({column}, {{'a': spans <= 0, 'b': NOT has_root, 'c': named_ns, 'd': -place}})"
+    # As in the merging of sums: that of the least rank counts, and among equals the last table's.
+    said = f"arg_min({column}, {{'a': {rank}, 'b': -place}})"
     statement = f"""
         WITH traces AS (
             SELECT {added}, min(start_ns) FILTER (spans > 0) AS start,
-                   {said} FILTER ({column} IS NOT NULL) AS owner
+                   {said} FILTER ({column} IS NOT NULL AND ledger.spans > 0) AS owner
             FROM ledger GROUP BY trace_hi, trace_lo HAVING sum(ledger.spans) > 0
         )
         SELECT owner AS dim0, sum(spans)::BIGINT AS spans, count(*) AS traces, sum(errors)::BIGINT AS errors,

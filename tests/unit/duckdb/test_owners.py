@@ -10,7 +10,7 @@ from typing import Any
 
 import pyarrow.compute as pc
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from agenttrace_adapters.duckdb import DuckDBIndex
@@ -36,6 +36,16 @@ _spans = st.builds(
     cost_usd=st.none() | st.decimals(0, 999, places=12),
     counted=st.sampled_from([None, False, True]),
 )
+# Its first hour holds its earliest session; its root, which names none, is in a later one, beside another session.
+_TWO_SESSIONS = [
+    light_row(trace_id="1".zfill(32), span_id=span_id, parent_span_id=parent, start_ns=start_ns, session_id=session)
+    for span_id, parent, start_ns, session in (
+        ("1".zfill(16), None, BASE_NS + 2 * _HOUR, None),
+        ("2".zfill(16), "1".zfill(16), BASE_NS, "a"),
+        ("3".zfill(16), "1".zfill(16), BASE_NS + 2 * _HOUR, "b"),
+    )
+]
+_ASCENDING = Ranking(Selection(), (Column("session_id"),), OWNED, Measure.LAST_NS, descending=False, limit=1)
 _rankings = st.builds(
     Ranking,
     selection=st.builds(
@@ -51,6 +61,7 @@ _rankings = st.builds(
 
 @settings(deadline=None, max_examples=40, suppress_health_check=[HealthCheck.too_slow])
 @given(st.lists(st.lists(_spans, min_size=1, max_size=10), min_size=1, max_size=3), st.booleans(), _rankings)
+@example([_TWO_SESSIONS], False, _ASCENDING)
 def test_every_page_is_that_of_a_plain_sum_and_all_together_are_the_whole(
     batches: list[list[dict[str, Any]]], merge: bool, ranking: Ranking
 ) -> None:
