@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,8 @@ import pytest
 from agenttrace_adapters.memory import MemoryStorage
 from agenttrace_core.errors import ArchivedError
 from agenttrace_core.model.retention import Retention
+from agenttrace_core.model.segment import SegmentFile
+from agenttrace_core.ports.catalog import SegmentCatalog
 from agenttrace_core.services.compact import CompactConfig, CompactService
 from tests.faults.deployment import append, backends, compact_all, file_view, write_all
 from tests.faults.spans import SpanSpec, now_ns, request
@@ -62,12 +65,29 @@ class _Archive(MemoryStorage):
         return await super().get(key)
 
 
-async def test_what_is_archived_holds_up_no_merge(tmp_path: Path) -> None:
-    """A compactor that ends, or tries the same file for ever, lets all others pile up."""
+async def _write_two_old_and_two_new(folder: Path) -> None:
+    """A file each, of which the two of an age may be merged."""
     old, new = now_ns() - 10 * DAY_S * 10**9, now_ns()
     for start in (old, old + 1, new, new + 1):
-        await append(tmp_path, request(SpanSpec(start.to_bytes(16, "big"), b"s" * 8, start, start + 5)))
-        await write_all(tmp_path)
+        await append(folder, request(SpanSpec(start.to_bytes(16, "big"), b"s" * 8, start, start + 5)))
+        await write_all(folder)
+
+
+async def _only_the_new_are_merged(
+    service: CompactService, catalog: SegmentCatalog, files: Sequence[SegmentFile]
+) -> None:
+    merges = 0
+    while await service.merge_once():
+        merges += 1
+    assert merges < 10
+    left = {file.id for file in (await catalog.snapshot()).files}
+    assert {file.id for file in files[:2]} <= left
+    assert not {file.id for file in files[2:]} & left
+
+
+async def test_what_is_archived_holds_up_no_merge(tmp_path: Path) -> None:
+    """A compactor that ends, or tries the same file for ever, lets all others pile up."""
+    await _write_two_old_and_two_new(tmp_path)
     async with backends(tmp_path) as b:
         files = (await b.catalog.snapshot()).files
         storage = _Archive()
@@ -75,22 +95,13 @@ async def test_what_is_archived_holds_up_no_merge(tmp_path: Path) -> None:
         for item in (item for file in files for item in file.objects.values()):
             await storage.put(item.key, [await b.storage.get(item.key)])
         service = CompactService(catalog=b.catalog, storage=storage, config=CompactConfig(fan_in=2, settle_s=0.0))
-        merges = 0
-        while await service.merge_once():
-            merges += 1
-        assert merges < 10
-        left = {file.id for file in (await b.catalog.snapshot()).files}
-        assert {file.id for file in files[:2]} <= left
-        assert not {file.id for file in files[2:]} & left
+        await _only_the_new_are_merged(service, b.catalog, files)
 
 
 @pytest.mark.parametrize("harm", ["damaged", "gone"])
 async def test_what_cannot_be_read_holds_up_no_merge(tmp_path: Path, harm: str) -> None:
     """One bad sector, and nothing would be merged or expire any more: a compactor would end at that file each time."""
-    old, new = now_ns() - 10 * DAY_S * 10**9, now_ns()
-    for start in (old, old + 1, new, new + 1):
-        await append(tmp_path, request(SpanSpec(start.to_bytes(16, "big"), b"s" * 8, start, start + 5)))
-        await write_all(tmp_path)
+    await _write_two_old_and_two_new(tmp_path)
     async with backends(tmp_path) as b:
         files = (await b.catalog.snapshot()).files
         path = b.storage.local_path(files[0].objects["payload"].key)
@@ -99,10 +110,4 @@ async def test_what_cannot_be_read_holds_up_no_merge(tmp_path: Path, harm: str) 
         else:
             path.write_bytes(bytes(path.stat().st_size))
         service = CompactService(catalog=b.catalog, storage=b.storage, config=CompactConfig(fan_in=2, settle_s=0.0))
-        merges = 0
-        while await service.merge_once():
-            merges += 1
-        assert merges < 10
-        left = {file.id for file in (await b.catalog.snapshot()).files}
-        assert {file.id for file in files[:2]} <= left
-        assert not {file.id for file in files[2:]} & left
+        await _only_the_new_are_merged(service, b.catalog, files)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Self
 from urllib.parse import parse_qsl
 
@@ -20,6 +21,17 @@ from agenttrace_core.ports.storage import ObjectStorage
 from agenttrace_core.schema.arrays import Int64s
 
 _SAID = {"true": True, "false": False}
+
+
+@dataclass(frozen=True, slots=True)
+class _Opened:
+    """What there is between ``open`` and ``aclose``."""
+
+    objects: Objects
+    sources: SourceCache
+    parts: Parts
+    logs: LogFiles
+    analytics: Analytics
 
 
 class OpenedIndex:
@@ -49,11 +61,7 @@ class OpenedIndex:
         self._rollups, self._grams = rollups, grams
         self._storage: ObjectStorage | None = None
         self._cache: Cache | None = None
-        self._got: Objects | None = None
-        self._opened: SourceCache | None = None
-        self._log_files: LogFiles | None = None
-        self._made_parts: Parts | None = None
-        self._opened_analytics: Analytics | None = None
+        self._opened: _Opened | None = None
 
     @classmethod
     def from_url(cls, url: str) -> Self:
@@ -104,48 +112,44 @@ class OpenedIndex:
         if self._storage is None:
             raise ConfigurationError("an index needs a storage: call attach() before open()")
         await self._sql.open()
-        self._got = Objects(
-            self._storage, max_bytes=self._cache_bytes, whole_bytes=self._whole_bytes, cache=self._cache
-        )
-        self._opened = SourceCache(self._got)
-        self._opened_analytics = Analytics(self._sql, self._opened, rollups=self._rollups)
-        self._log_files = LogFiles(self._got)
-        self._made_parts = Parts(self._opened)
+        objects = Objects(self._storage, max_bytes=self._cache_bytes, whole_bytes=self._whole_bytes, cache=self._cache)
+        sources = SourceCache(objects)
+        analytics = Analytics(self._sql, sources, rollups=self._rollups)
+        self._opened = _Opened(objects, sources, Parts(sources), LogFiles(objects), analytics)
 
     async def aclose(self) -> None:
         """Unmap all files, and remove the local copies."""
         await self._sql.aclose()
-        if self._opened is not None:
-            self._opened.close()
-            self._opened = self._log_files = None
-        if self._got is not None:
-            await self._got.aclose()
+        opened, self._opened = self._opened, None
+        if opened is not None:
+            opened.sources.close()
+            await opened.objects.aclose()
 
     @property
     def objects(self) -> Objects:
         """Gets at the bytes of objects."""
-        assert self._got is not None, "open() comes before use"
-        return self._got
+        return self._made.objects
 
     @property
     def _sources(self) -> SourceCache:
-        assert self._opened is not None, "open() comes before use"
-        return self._opened
+        return self._made.sources
 
     @property
     def _parts(self) -> Parts:
-        assert self._made_parts is not None, "open() comes before use"
-        return self._made_parts
+        return self._made.parts
 
     @property
     def _logs(self) -> LogFiles:
-        assert self._log_files is not None, "open() comes before use"
-        return self._log_files
+        return self._made.logs
 
     @property
     def _analytics(self) -> Analytics:
-        assert self._opened_analytics is not None, "open() comes before use"
-        return self._opened_analytics
+        return self._made.analytics
+
+    @property
+    def _made(self) -> _Opened:
+        assert self._opened is not None, "open() comes before use"
+        return self._opened
 
     def _kept(self, view: View, source: str, rows: Int64s) -> Int64s:
         dropped = self._sources.dropped(view, source)
