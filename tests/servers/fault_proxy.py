@@ -173,8 +173,9 @@ class FaultProxy:
         to_server: asyncio.StreamWriter,
     ) -> bool:
         """Do one request. False if the connection is to be reset, or is closed."""
-        faults = self._faults
         head = Head(await reader.readuntil(b"\r\n\r\n"))
+        # Looked at once the request is here: a connection may lie idle from before the last fault or healing.
+        faults = self._faults
         method, target, _ = head.first
         path, _, query = target.partition("?")
         asked = Asked(method, unquote(path), query, head.fields.get("range", ""))
