@@ -54,7 +54,7 @@ class Connection:
         self._loop = asyncio.get_running_loop()
 
     async def send(self, data: bytes) -> None:
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             await self._loop.sock_sendall(self._socket, data)
 
     def half_close(self) -> None:
@@ -63,7 +63,7 @@ class Connection:
     async def read(self, until: bytes = b"") -> bytes:
         """Return what comes up to ``until``, or up to the end."""
         data = b""
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             while not (until and until in data):
                 with suppress(ConnectionResetError):
                     if piece := await self._loop.sock_recv(self._socket, 1 << 16):
@@ -111,7 +111,7 @@ class Door:
 
     async def refused(self, count: int = 1) -> Sequence[RefusedInput]:
         """Wait for ``count`` refusals to be queued, and return all there are."""
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             while len(records := await self.records(Signal.REFUSED)) < count:
                 await asyncio.sleep(0.01)
         return [RefusedInput.from_record(record.body) for record in records]

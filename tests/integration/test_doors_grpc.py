@@ -172,7 +172,7 @@ async def test_stopping_lets_a_call_under_way_end(door: Door) -> None:
     door.queue.gate.clear()
     async with _Caller(door) as caller:
         call = asyncio.ensure_future(caller.call(_BODY))
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             while not door.admission.in_flight:
                 await asyncio.sleep(0.01)
         door.stop.set()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -21,7 +20,6 @@ class Answer:
     status: int = 200
     headers: dict[str, str] = field(default_factory=dict)
     body: bytes = b""
-    after_s: float = 0.0
 
 
 @dataclass
@@ -81,7 +79,6 @@ def receiving(answer: Callable[[str, bytes], Answer] | None = None) -> Generator
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers["content-length"]))
             answer = receiver.answer(self.path, body)
-            time.sleep(answer.after_s)
             if answer.status == 200:
                 receiver.requests.append((self.path, {k.lower(): v for k, v in self.headers.items()}, body))
             self.send_response(answer.status)
