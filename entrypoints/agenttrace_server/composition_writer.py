@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 from collections.abc import Collection
 from contextlib import AsyncExitStack
+from dataclasses import replace
 
 import structlog
 
@@ -27,6 +28,8 @@ from agenttrace_server.settings import Settings
 _DRAIN_S = 25.0
 _BURIAL_S = 5.0
 """How long the lock of a writer that was killed may still be held."""
+_GATHER_S, _CHUNKS_A_FILE = 1.0, 10
+"""How long a chunk gathers that nobody waits for: a second, or so often before a file is due."""
 
 
 async def run_write(settings: Settings, place: Place) -> None:
@@ -59,7 +62,7 @@ async def run_write(settings: Settings, place: Place) -> None:
                 storage=storage,
                 live=live,
                 index=index,
-                config=write_config(settings),
+                config=write_config(settings, is_followed=is_one_of_many),
                 pricing=pricing,
                 partitions=partitions,
                 news=news,
@@ -97,9 +100,17 @@ async def _watched(queue: SpanQueue, catalog: MetadataStore, meter: FileMeter) -
         await watch_retention(queue, catalog, meter)
 
 
-def write_config(settings: Settings) -> WriteConfig:
-    """Return the writer's sizes and times."""
-    return WriteConfig(flush_bytes=settings.write.flush_bytes, flush_age_s=settings.write.flush_age)
+def write_config(settings: Settings, *, is_followed: bool = False) -> WriteConfig:
+    """Return the writer's sizes and times.
+
+    A chunk costs as much as a thousand spans, whatever is in it. Where readers follow the queue by themselves, nobody
+    waits for one but the file, so that it may gather.
+    """
+    config = WriteConfig(flush_bytes=settings.write.flush_bytes, flush_age_s=settings.write.flush_age)
+    if not is_followed:
+        return config
+    gather_s = min(_GATHER_S, settings.write.flush_age / _CHUNKS_A_FILE)
+    return replace(config, chunk_interval_s=gather_s, poll_s=gather_s)
 
 
 async def _until_drained(writing: asyncio.Task[None], service: WriteService | SharedWriter, place: Place) -> None:

@@ -42,6 +42,10 @@ _log = logging.getLogger(__name__)
 _REST = 5
 """A generation is made at most a sixth of the time."""
 
+_SPARE = 2
+"""While little is waiting, chunks take at most a third of the time."""
+_LONGEST_SPARE_S = 0.5
+
 _UNNOTICED_S = 0.5
 """What is younger counts as no lag: so long may pass from one look at the queue to the end of the next."""
 
@@ -199,7 +203,7 @@ class Follower(ViewSource):
                 if now is self._now:  # else the next generation has it, too
                     self._publish()
             if fresh.nbytes < self._config.chunk_bytes // 2:
-                await anyio.sleep(max(0.0, started + self._config.chunk_interval_s - time.monotonic()))
+                await anyio.sleep(rest_s(time.monotonic() - started, self._config.chunk_interval_s))
 
     def _is_full(self) -> bool:
         return self._ahead.nbytes >= self._config.live_bytes
@@ -271,3 +275,12 @@ class Follower(ViewSource):
         self._meter.gauge("lag_seconds", max(0.0, now - self._ahead.caught_up_at - _UNNOTICED_S))
         self._meter.gauge("snapshot_age_seconds", now - self._catalog_at)
         self._meter.gauge("live_bytes", self._ahead.nbytes)
+
+
+def rest_s(took_s: float, interval_s: float) -> float:
+    """Return how long to wait after a chunk that took so long, where one is due each ``interval_s`` at the most.
+
+    A chunk costs as much as a thousand spans, whatever is in it. So where there is little of the machine to be had, it
+    waits longer, and more spans share that.
+    """
+    return max(interval_s - took_s, min(_SPARE * took_s, _LONGEST_SPARE_S))

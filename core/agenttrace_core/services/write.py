@@ -50,7 +50,8 @@ _log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
-_POLL_S = 0.01
+_LOOK_S = 0.01
+"""Between two looks at whether a group is ripe."""
 _ATTEMPTS = 5
 
 
@@ -64,6 +65,7 @@ class WriteConfig:
         flush_age_s: seconds after which one is written all the same.
         chunk_bytes: raw bytes that are decoded at once, at the most.
         chunk_interval_s: the least time between two chunks, while less than that is waiting.
+        poll_s: the time between two looks at a queue that has nothing new.
         dedupe_spans: how many of the newest spans are remembered, to find later versions of them at once.
         dedupe_reload_spans: how many of those are read back from files at start.
         dedupe_bodies: how many of the newest requests are remembered, to drop those that are sent again.
@@ -75,6 +77,7 @@ class WriteConfig:
     flush_age_s: float = 10.0
     chunk_bytes: int = 8 << 20
     chunk_interval_s: float = 0.1
+    poll_s: float = 0.01
     dedupe_spans: int = 4_000_000
     dedupe_reload_spans: int = 1_000_000
     dedupe_bodies: int = 100_000
@@ -142,6 +145,7 @@ class WriteService:
         self._draining = False
         self._stopping = False
         self._read_out = False
+        self._is_to_end = anyio.Event()
         self._tail: Tail
         self._intake: Intake
 
@@ -168,10 +172,12 @@ class WriteService:
     def drain(self) -> None:
         """Ask ``run`` to write what is in the queue now, and return."""
         self._draining = True
+        self._is_to_end.set()
 
     def stop(self) -> None:
         """Ask ``run`` to write what it has read, and return: the rest is for whoever comes next."""
-        self._draining = self._stopping = True
+        self._stopping = True
+        self.drain()
 
     async def _start(self) -> None:
         known_id, watermarks = await self._catalog.watermarks()
@@ -203,7 +209,7 @@ class WriteService:
                 if self._draining:
                     self._read_out = True
                     return
-                await anyio.sleep(_POLL_S)
+                await self._rest(self._config.poll_s)
                 continue
             fresh = await to_thread.run_sync(decoded, read, self._bodies, self._pricing)
             async with self._changing:
@@ -213,8 +219,13 @@ class WriteService:
                 await self._intake.admit(fresh)
                 await self._publish()
             self._tell(fresh.batch, time.monotonic() - started)
-            if sum(len(r.body) for r in read.records) < self._config.chunk_bytes // 2 and not self._draining:
-                await anyio.sleep(max(0.0, started + self._config.chunk_interval_s - time.monotonic()))
+            if sum(len(r.body) for r in read.records) < self._config.chunk_bytes // 2:
+                await self._rest(started + self._config.chunk_interval_s - time.monotonic())
+
+    async def _rest(self, seconds: float) -> None:
+        """Wait, unless this is to end."""
+        with anyio.move_on_after(max(0.0, seconds)):
+            await self._is_to_end.wait()
 
     async def _room(self) -> None:
         """Wait while the live table is full: the queue is where a backlog belongs."""
@@ -240,7 +251,7 @@ class WriteService:
                 if self._is_ripe():
                     await send.send(await self._seal())
                 else:
-                    await anyio.sleep(_POLL_S)
+                    await anyio.sleep(_LOOK_S)
 
     async def _commit_on(self, flushes: MemoryObjectReceiveStream[_Flush]) -> None:
         async for flush in flushes:
