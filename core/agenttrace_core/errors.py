@@ -12,6 +12,7 @@
     ├── LimitExceededError       the answer would be too large or take too long (422)
     ├── OverloadedError          try again after ``retry_after_s`` (429)
     ├── UnavailableError         a backend is away; nothing was written (503)
+    │   └── GoneError            an object is not there: merged with others meanwhile, or lost
     ├── ArchivedError            it lies in an archive, and has to be restored first (409)
     ├── ConflictError            somebody else was first; read again and retry
     │   ├── WatermarkConflictError
@@ -116,6 +117,10 @@ class UnavailableError(AgentTraceError):
     def __init__(self, message: str, *, retry_after_s: int = 1) -> None:
         super().__init__(message)
         self.retry_after_s = retry_after_s
+
+
+class GoneError(UnavailableError):
+    """An object that a view names is not there any more: it was merged with others meanwhile, or is lost."""
 
 
 class ArchivedError(AgentTraceError):

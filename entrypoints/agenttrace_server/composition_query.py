@@ -19,6 +19,7 @@ from agenttrace_core.services.queries import logs_of, queries_of
 from agenttrace_core.services.read import ReadService
 from agenttrace_core.services.score_figures import ScoreFiguresService
 from agenttrace_core.services.scores import ScoreService
+from agenttrace_core.services.sound_files import SoundFiles
 from agenttrace_core.services.view import PublishedViews, Views
 from agenttrace_server.composition import CURSOR_SECRET, RECEIPT_SECRET, Opened
 from agenttrace_server.composition_ingest import authenticator, door_config, ingest_service
@@ -36,7 +37,7 @@ from agenttrace_server.supervisor_sockets import listen
 
 @asynccontextmanager
 async def following(
-    settings: Settings, place: Place, opened: Opened, pricing: Pricing, meter: FileMeter
+    settings: Settings, place: Place, opened: Opened, pricing: Pricing, sound: SoundFiles, meter: FileMeter
 ) -> AsyncGenerator[Follower]:
     """Follow the queue for the length of a block. Should that fail, the part is told to stop, and the block raises why.
 
@@ -50,6 +51,7 @@ async def following(
         index=await opened.second_index(),
         config=follow_config(settings),
         pricing=pricing,
+        sound=sound,
         news=await opened.news(),
         meter=meter,
     )
@@ -92,12 +94,13 @@ async def run_query(settings: Settings, place: Place) -> None:
         cursor_key = await catalog.secret(CURSOR_SECRET)
         meter = FileMeter("query")
         pricing = pricing_of(settings)
+        sound = SoundFiles(catalog, await opened.storage(), meter=meter)
         source: Follower | PublishedViews
         if opened.follows_queue and not place.supervised:
-            source = await stack.enter_async_context(following(settings, place, opened, pricing, meter))
+            source = await stack.enter_async_context(following(settings, place, opened, pricing, sound, meter))
         else:
             source = PublishedViews(catalog, await opened.live())
-        views, queries = Views(source, queue), queries_of(index)
+        views, queries = Views(source, queue, sound=sound), queries_of(index)
         read = ReadService(
             views,
             index,
@@ -123,11 +126,11 @@ async def run_query(settings: Settings, place: Place) -> None:
             score_figures=ScoreFiguresService(views, queries, logs_of(index)),
             complete=CompletionService(views, index),
             arrivals=ArrivalService(read, index, cursor_key=cursor_key),
-            patience=Patience(query_limits(settings)),
+            patience=Patience(query_limits(settings), sound),
             ingest=ingest,
             letters=LetterService(catalog, await opened.storage(), ingest),
             parts=parts,
-            figures=lambda: meter.exposition() if isinstance(source, Follower) else figures(settings.data),
+            figures=lambda: meter.exposition() + (b"" if isinstance(source, Follower) else figures(settings.data)),
             stopping=place.stop.is_set,
         )
         config = door_config(settings, host)

@@ -33,6 +33,7 @@ from agenttrace_core.services.read import ReadService
 from agenttrace_core.services.refusals import Refusals
 from agenttrace_core.services.score_figures import ScoreFiguresService
 from agenttrace_core.services.scores import ScoreService
+from agenttrace_core.services.sound_files import SoundFiles
 from agenttrace_core.services.view import PublishedViews, Views
 from agenttrace_core.services.write import WriteConfig, WriteService
 from agenttrace_server.auth import Authenticator
@@ -121,7 +122,8 @@ async def open_api(folder: Path, write: WriteConfig | None = LATER, limits: Quer
         async def told_parts() -> Mapping[str, bool]:
             return parts
 
-        views, queries = Views(PublishedViews(catalog, live), queue), queries_of(index)
+        sound = SoundFiles(catalog, storage)
+        views, queries = Views(PublishedViews(catalog, live), queue, sound=sound), queries_of(index)
         read = ReadService(views, index, receipt_key=receipts, cursor_key=cursors)
         config, stop = DoorConfig(), asyncio.Event()
         services = ApiServices(
@@ -134,7 +136,7 @@ async def open_api(folder: Path, write: WriteConfig | None = LATER, limits: Quer
             score_figures=ScoreFiguresService(views, queries, logs_of(index)),
             complete=CompletionService(views, index),
             arrivals=ArrivalService(read, index, cursor_key=cursors),
-            patience=Patience(limits),
+            patience=Patience(limits, sound),
             ingest=ingest,
             letters=LetterService(catalog, storage, ingest),
             parts=told_parts,

@@ -13,10 +13,11 @@ from pathlib import Path
 from typing import Any, Protocol, TypeVar, cast
 
 import anyio
+import pyarrow as pa
 
 from agenttrace_adapters.duckdb.footers import Footers
 from agenttrace_adapters.duckdb.own_copies import OwnCopies
-from agenttrace_core.errors import AgentTraceError
+from agenttrace_core.errors import AgentTraceError, CorruptionError, GoneError, NotFoundError
 from agenttrace_core.model.segment import StoredObject
 from agenttrace_core.ports.cache import Cache
 from agenttrace_core.ports.storage import CopiedObjects, LocalCopy, LocalObjects, ObjectStorage
@@ -52,12 +53,20 @@ _held: ContextVar[dict[str, LocalCopy] | None] = ContextVar("held", default=None
 
 
 def holding(method: _M) -> _M:
-    """Keep the copies that a method comes to use where they are until it ends: engines open them by path."""
+    """Keep the copies that a method comes to use where they are until it ends: engines open them by path.
+
+    What it meets that is damaged or gone, it says by ``CorruptionError`` and ``GoneError``.
+    """
 
     @wraps(method)
     async def held(self: _HasObjects, *args: Any, **kwargs: Any) -> Any:
         with self.objects.held():
-            return await method(self, *args, **kwargs)
+            try:
+                return await method(self, *args, **kwargs)
+            except (NotFoundError, FileNotFoundError) as error:
+                raise GoneError(f"{error}: files were merged while they were read; ask again") from error
+            except (pa.ArrowInvalid, OSError) as error:
+                raise CorruptionError(f"a file cannot be read: {error}") from error
 
     return cast("_M", held)
 

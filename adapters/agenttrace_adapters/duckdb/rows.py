@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from agenttrace_core.errors import CorruptionError, UnavailableError
+from agenttrace_core.errors import CorruptionError, GoneError
 from agenttrace_core.schema.arrays import Int64s
 
 _UNLIKE = {"trace_id", "span_id", "parent_span_id"}
@@ -169,12 +169,12 @@ def translated(source: Path | Openable) -> Generator[None]:
     """Say of a file that cannot be read whether to ask again.
 
     Raises:
-        UnavailableError: the file is gone.
+        GoneError: the file is gone.
         CorruptionError: it is there, and is not what was written.
     """
     try:
         yield
     except FileNotFoundError as error:
-        raise UnavailableError(f"{source.name} is gone: files were merged while they were read; ask again") from error
+        raise GoneError(f"{source.name} is gone: files were merged while they were read; ask again") from error
     except (pa.ArrowInvalid, OSError) as error:
         raise CorruptionError(f"{source.name} cannot be read: {error}") from error

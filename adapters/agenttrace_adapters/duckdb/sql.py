@@ -13,7 +13,7 @@ import pyarrow as pa
 from anyio import get_cancelled_exc_class, sleep, to_thread
 
 from agenttrace_adapters.duckdb.spans import SpansTable
-from agenttrace_core.errors import ConfigurationError, InvalidInputError, UnavailableError
+from agenttrace_core.errors import ConfigurationError, CorruptionError, GoneError, InvalidInputError
 from agenttrace_core.schema.tables import LIGHT, LOCATION
 
 _Given = TypeVarTuple("_Given")
@@ -21,6 +21,8 @@ _Answer = TypeVar("_Answer")
 
 _MAX_SPILL = "4GB"
 """What a question may put on disk where memory does not suffice."""
+
+_SIGNS_OF_DAMAGE = ("failed to read file", "no magic bytes", ".parquet", "corrupt")
 
 _CLOSE_TRIES = 500
 _CLOSE_WAIT_S = 0.01
@@ -91,7 +93,7 @@ class SqlRunner:
 
         Raises:
             InvalidInputError: DuckDB refuses the statement, or has no memory for it.
-            UnavailableError: a file is gone.
+            CorruptionError, GoneError: a file is damaged or gone.
         """
         try:
             return await self.work(_ask, statement, parameters, tables)
@@ -105,7 +107,7 @@ class SqlRunner:
 
         Raises:
             InvalidInputError: the question needs more memory than there is for it.
-            UnavailableError: a file is gone.
+            CorruptionError, GoneError: a file is damaged or gone.
         """
         assert self._database is not None, "open() comes before use"
         connection = self._database.cursor()
@@ -139,9 +141,19 @@ def _worked(
             "the question needs more memory than one may have: ask for a shorter time, or for fewer groups"
         ) from error
     except duckdb.IOException as error:
-        raise UnavailableError("a file is gone: files were merged while they were read; ask again") from error
+        raise GoneError(f"a file is gone: files were merged while they were read; ask again: {error}") from error
+    except duckdb.Error as error:
+        if _tells_of_damage(error):
+            raise CorruptionError(f"a file cannot be read: {error}") from error
+        raise
     finally:
         connection.close()
+
+
+def _tells_of_damage(error: duckdb.Error) -> bool:
+    """Tell what the reader of Parquet files says from what is wrong with a question."""
+    text = str(error).lower()
+    return type(error) is duckdb.Error or any(sign in text for sign in _SIGNS_OF_DAMAGE)
 
 
 def _connect(config: dict[str, str | bool | int | float | list[str]]) -> duckdb.DuckDBPyConnection:

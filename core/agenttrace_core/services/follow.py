@@ -34,6 +34,7 @@ from agenttrace_core.services.news import CatalogNews
 from agenttrace_core.services.read_ahead import ReadAhead
 from agenttrace_core.services.recent import recent_rows
 from agenttrace_core.services.retry import until_available
+from agenttrace_core.services.sound_files import SoundFiles
 from agenttrace_core.services.tail import check_queue
 from agenttrace_core.services.view import ViewSource
 
@@ -92,6 +93,7 @@ class Follower(ViewSource):
             are asked about here come and go with every chunk.
         config: sizes and times.
         pricing: the prices that the writers count with.
+        sound: finds out which files are damaged.
         news: says when the catalog may have moved on.
         meter: what is told while it works.
     """
@@ -105,6 +107,7 @@ class Follower(ViewSource):
         index: SpanIndex,
         config: FollowConfig | None = None,
         pricing: Pricing = PACKAGE_PRICES,
+        sound: SoundFiles | None = None,
         news: CatalogNews | None = None,
         meter: Meter | None = None,
     ) -> None:
@@ -113,6 +116,7 @@ class Follower(ViewSource):
         self._pricing = pricing
         self._news = news or CatalogNews()
         self._meter: Meter = meter or NoMeter()
+        self._sound = sound or SoundFiles(catalog, storage, meter=self._meter)
         self._below = Below(IdentityFilter(self._config.dedupe_spans), IdentityFilter(self._config.dedupe_spans))
         # All that was read and is above the watermarks of the generation.
         self._ahead = ReadAhead(
@@ -171,7 +175,7 @@ class Follower(ViewSource):
         bodies = await self._catalog.bodies(self._config.dedupe_bodies)
         snapshot = await self._snapshot()
         fresh = replace(snapshot, files=tuple(file for file in snapshot.files if file.id not in known))
-        await recent_rows(fresh, self._storage, self._config.dedupe_reload_spans, self._below.note)
+        await recent_rows(fresh, self._storage, self._config.dedupe_reload_spans, self._below.note, self._sound)
         self._ahead.know(bodies)
         return snapshot
 
@@ -183,7 +187,7 @@ class Follower(ViewSource):
     def _generation(self, snapshot: Snapshot) -> Intake:
         lineage = Lineage(self._config.tree_slots)
         remembered = Remembered(IdentityFilter(self._config.dedupe_spans), lineage, self._below)
-        return Intake(self._index, snapshot, remembered, meter=self._meter)
+        return Intake(self._index, snapshot, remembered, sound=self._sound, meter=self._meter)
 
     def _publish(self) -> None:
         self._view = View(self._now.snapshot, self._now.state())

@@ -16,6 +16,7 @@ import numpy as np
 import pyarrow as pa
 from anyio import to_thread
 
+from agenttrace_core.errors import CorruptionError, GoneError
 from agenttrace_core.model.segment import Snapshot
 from agenttrace_core.ports.index import SpanIndex, View
 from agenttrace_core.ports.live import LiveChunk, LiveState
@@ -32,6 +33,10 @@ from agenttrace_core.services.lineage import RECALL_COLUMNS, Lineage
 from agenttrace_core.services.live_group import LiveGroup, SealedRows
 from agenttrace_core.services.memory_of_writes import IdentityFilter
 from agenttrace_core.services.retry import until_available
+from agenttrace_core.services.sound_files import SoundFiles
+
+_DAMAGED_FILES = 100
+"""How many may come to light by one reading."""
 
 _SETTLING_COLUMNS = tuple(
     dict.fromkeys(("trace_id", *SETTLE_COLUMNS, *SUMMED_COLUMNS, *FLIPPING_COLUMNS, *RECALL_COLUMNS))
@@ -97,15 +102,18 @@ class Intake:
         index: finds the other versions of a span; attached to the storage, and open.
         snapshot: what is in files.
         remembered: what is known of it beforehand.
+        sound: finds out which files are damaged: what they say of a trace is not waited for.
         meter: is told of rows that flip, and traces that are read back.
     """
 
-    def __init__(self, index: SpanIndex, snapshot: Snapshot, remembered: Remembered, *, meter: Meter) -> None:
+    def __init__(
+        self, index: SpanIndex, snapshot: Snapshot, remembered: Remembered, *, sound: SoundFiles, meter: Meter
+    ) -> None:
         self.snapshot = snapshot
         self.current = LiveGroup()
         # By partition, what is in chunks or below the watermark: a batch that is still being decoded is not.
         self.admitted: dict[int, int] = dict(snapshot.watermarks)
-        self._index = index
+        self._index, self._sound = index, sound
         self._remembered, self._lineage = remembered, remembered.lineage
         self._meter = meter
         self._epoch = uuid4().hex
@@ -229,10 +237,20 @@ class Intake:
 
     async def _versions(self, view: View, project: str, traces: set[str]) -> tuple[pa.Table, pa.Table]:
         """Return the rows of some traces that count, and those that do not, as they are by now."""
-        read = partial(self._index.versions, view, project, sorted(traces), columns=_SETTLING_COLUMNS)
+        read = partial(self._read, view, project, sorted(traces))
         rows = await until_available(read, self._meter, "read_retries_total")
         wins = await to_thread.run_sync(winners, rows)
         return rows.filter(pa.array(wins)), rows.filter(pa.array(~wins))
+
+    async def _read(self, view: View, project: str, traces: list[str]) -> pa.Table:
+        read = partial(self._index.versions, project=project, trace_ids=traces, columns=_SETTLING_COLUMNS)
+        for _ in range(_DAMAGED_FILES):
+            try:
+                return await read(self._sound.view(view))
+            except (CorruptionError, GoneError) as error:
+                if not await self._sound.examine(error):
+                    raise
+        return await read(self._sound.view(view))
 
     def _owner(self, chunk_id: str) -> LiveGroup | None:
         return next((g for g in self._groups() if chunk_id in g.chunks), None)

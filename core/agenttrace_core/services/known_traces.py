@@ -140,7 +140,13 @@ _Moment = tuple[object, ...]
 def _moment(view: View) -> _Moment:
     """Tell views apart without keeping one, which would keep its live chunks, too."""
     live = view.live
-    return view.snapshot.version, live.epoch, tuple(chunk.id for chunk in live.chunks), tuple(sorted(live.tail.items()))
+    return (
+        view.snapshot.version,
+        len(view.snapshot.files),
+        live.epoch,
+        tuple(chunk.id for chunk in live.chunks),
+        tuple(sorted(live.tail.items())),
+    )
 
 
 @dataclass(slots=True)

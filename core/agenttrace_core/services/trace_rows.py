@@ -12,6 +12,7 @@ from agenttrace_core.ports.index import SpanIndex
 from agenttrace_core.query.amend import AMENDED_COLUMNS
 from agenttrace_core.query.resolve import RESOLVE_COLUMNS, resolved
 from agenttrace_core.query.settle import ARRIVAL_COLUMNS, needs_arrival, settle
+from agenttrace_core.services.sound_files import names_of
 from agenttrace_core.services.view import Lag, Seen
 
 _SMALL_ROWS = 2_000
@@ -43,6 +44,8 @@ def _resolved(rows: pa.Table) -> pa.Table:
 
 def behind(lag: Lag) -> str:
     """Return what to add to the news that something is not there, while not all is readable that was acknowledged."""
+    if lag.damaged:
+        return f"; but files are damaged and left out: {names_of(lag.damaged)}"
     if not lag.partial:
         return ""
     told = ((lag.lag_bytes, "bytes"), (lag.lag_records, "records"))

@@ -17,6 +17,7 @@ from agenttrace_core.ports.catalog import SegmentCatalog
 from agenttrace_core.ports.index import View
 from agenttrace_core.ports.live import LiveChunk, LiveState, LiveTable
 from agenttrace_core.ports.queue import SpanQueue
+from agenttrace_core.services.sound_files import SoundFiles
 
 _TORN_TRIES = 20
 _TORN_WAIT_S = 0.005
@@ -27,12 +28,14 @@ class Lag:
     """Whether something that was acknowledged is not readable yet, or may be, since the queue does not say.
 
     ``lag_bytes`` is how much of the log that is; None where the queue does not count bytes. It counts records
-    then: ``lag_records``. Both are None where it does not answer.
+    then: ``lag_records``. Both are None where it does not answer. ``damaged`` are the ids of files that cannot be
+    read, whose rows are missing.
     """
 
     partial: bool = False
     lag_bytes: int | None = 0
     lag_records: int | None = None
+    damaged: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,12 +65,16 @@ class Views:
     Args:
         source: where they come from.
         queue: says what has been acknowledged.
+        sound: knows which files are damaged, and to be left out; None knows of none.
         max_age_s: how old a view may be when a query begins.
     """
 
-    def __init__(self, source: ViewSource, queue: SpanQueue, *, max_age_s: float = 0.01) -> None:
+    def __init__(
+        self, source: ViewSource, queue: SpanQueue, *, sound: SoundFiles | None = None, max_age_s: float = 0.01
+    ) -> None:
         self._source = source
         self._queue = queue
+        self._sound = sound
         self._max_age_s = max_age_s
         self._seen: Seen | None = None
         self._looked_at = float("-inf")
@@ -80,13 +87,21 @@ class Views:
             UnavailableError: a backend does not answer.
         """
         if self._seen is not None and time.monotonic() - self._looked_at < self._max_age_s:
-            return self._seen
+            return self._without_damaged(self._seen)
         async with self._lock:
             if self._seen is None or time.monotonic() - self._looked_at >= self._max_age_s:
                 looked_at = time.monotonic()
                 self._seen = await self._look()
                 self._looked_at = looked_at
-            return self._seen
+            return self._without_damaged(self._seen)
+
+    def _without_damaged(self, seen: Seen) -> Seen:
+        if self._sound is None or (view := self._sound.view(seen.view)) is seen.view:
+            return seen
+        damaged = self._sound.left_out(seen.view.snapshot)
+        return replace(
+            seen, view=view, lag=replace(seen.lag, partial=seen.lag.partial or bool(damaged), damaged=damaged)
+        )
 
     async def _look(self) -> Seen:
         """Read the end of the log, and then what there is.

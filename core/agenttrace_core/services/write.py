@@ -44,6 +44,7 @@ from agenttrace_core.services.memory_of_writes import BodyMemory, IdentityFilter
 from agenttrace_core.services.news import CatalogNews
 from agenttrace_core.services.recent import recent_rows
 from agenttrace_core.services.retry import until_available
+from agenttrace_core.services.sound_files import SoundFiles
 from agenttrace_core.services.tail import Batch, Tail, check_queue
 
 _log = logging.getLogger(__name__)
@@ -137,6 +138,7 @@ class WriteService:
         self._news = news or CatalogNews()
         self._meter: Meter = meter or NoMeter()
         self._failpoint = failpoint
+        self._sound = SoundFiles(catalog, storage, meter=self._meter)
         self._bodies = BodyMemory(self._config.dedupe_bodies)
         self._remembered = Remembered(IdentityFilter(self._config.dedupe_spans), Lineage(self._config.tree_slots))
         # Held while chunks are added or a flush is committed, so that neither sees half of the other.
@@ -163,7 +165,7 @@ class WriteService:
         if on_ready is not None:
             await on_ready()
         limit = self._config.dedupe_reload_spans
-        known = partial(recent_rows, self._intake.snapshot, self._storage, limit, self._remembered.note)
+        known = partial(recent_rows, self._intake.snapshot, self._storage, limit, self._remembered.note, self._sound)
         await self._until_available(known)
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(self._read_on)
@@ -192,7 +194,7 @@ class WriteService:
             offset_base=snapshot.offset_base,
             partitions=self._partitions,
         )
-        self._intake = Intake(self._index, snapshot, self._remembered, meter=self._meter)
+        self._intake = Intake(self._index, snapshot, self._remembered, sound=self._sound, meter=self._meter)
         await self._publish()
 
     # -- from the queue to the live table ---------------------------------------------------------

@@ -2,7 +2,8 @@
 
 Whoever asks by ``format=`` or by the header ``Accept`` gets the same rows. In JSON they stand in an
 object with what else is to be said; the other forms hold rows alone, and the rest is in headers:
-``agenttrace-next-cursor``, ``agenttrace-partial``, and ``agenttrace-lag-bytes`` or ``agenttrace-lag-records``.
+``agenttrace-next-cursor``, ``agenttrace-partial``, ``agenttrace-lag-bytes`` or ``agenttrace-lag-records``, and
+``agenttrace-damaged``.
 """
 
 from __future__ import annotations
@@ -42,6 +43,8 @@ MEDIA_TYPES: Mapping[Format, str] = {
 _BY_MEDIA_TYPE = {media_type: each for each, media_type in MEDIA_TYPES.items()} | {"application/jsonl": Format.NDJSON}
 NEXT_CURSOR, PARTIAL = "agenttrace-next-cursor", "agenttrace-partial"
 LAG_BYTES, LAG_RECORDS = "agenttrace-lag-bytes", "agenttrace-lag-records"
+DAMAGED = "agenttrace-damaged"
+_NAMED = 50
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +95,8 @@ def response(rows: Rows, wanted: Format) -> Response:
         headers[LAG_BYTES] = str(rows.lag.lag_bytes)
     if rows.lag.lag_records is not None:
         headers[LAG_RECORDS] = str(rows.lag.lag_records)
+    if rows.lag.damaged:
+        headers[DAMAGED] = ", ".join(rows.lag.damaged[:_NAMED])
     if rows.next_cursor is not None:
         headers[NEXT_CURSOR] = rows.next_cursor
     return Response(_WRITERS[wanted](rows), media_type=MEDIA_TYPES[wanted], headers=headers)
@@ -110,7 +115,8 @@ def responses(model: type[Any] | None = None) -> dict[int | str, dict[str, Any]]
 
 def lag(given: Lag) -> dict[str, Any]:
     """Say in JSON whether all that was acknowledged is in an answer, and how much is not."""
-    return {"partial": given.partial, "lag_bytes": given.lag_bytes, "lag_records": given.lag_records}
+    said: dict[str, Any] = {"partial": given.partial, "lag_bytes": given.lag_bytes, "lag_records": given.lag_records}
+    return said | ({"damaged": list(given.damaged)} if given.damaged else {})
 
 
 def plain_rows(table: pa.Table) -> list[dict[str, Any]]:

@@ -14,10 +14,14 @@ from typing import TypeVar
 
 from fastapi import Request
 
-from agenttrace_core.errors import LimitExceededError, OverloadedError
+from agenttrace_core.errors import CorruptionError, GoneError, LimitExceededError, OverloadedError
+from agenttrace_core.services.sound_files import SoundFiles, strictly
 from agenttrace_server.ingestion.bodies import ClientGoneError
 
 _Answer = TypeVar("_Answer")
+
+_DAMAGED_FILES = 100
+"""How many may come to light by one question."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,10 +50,12 @@ class Patience:
 
     Args:
         limits: the bounds.
+        sound: finds out which files are damaged: what cannot be answered of all is answered of the others.
     """
 
-    def __init__(self, limits: QueryLimits) -> None:
+    def __init__(self, limits: QueryLimits, sound: SoundFiles | None = None) -> None:
         self.limits = limits
+        self._sound = sound
         self._turns = asyncio.Semaphore(limits.concurrent)
         self._waiting = 0
         self._streams = 0
@@ -107,9 +113,25 @@ class Patience:
         finally:
             self._waiting -= 1
         try:
-            return await question()
+            return await self._of_what_is_sound(question)
         finally:
             self._turns.release()
+
+    async def _of_what_is_sound(self, question: Callable[[], Awaitable[_Answer]]) -> _Answer:
+        try:
+            return await question()
+        except (CorruptionError, GoneError) as error:
+            if self._sound is None:
+                raise
+            await self._sound.examine(error)
+        with strictly():
+            for _ in range(_DAMAGED_FILES):
+                try:
+                    return await question()
+                except (CorruptionError, GoneError) as error:
+                    if not await self._sound.examine(error):
+                        raise
+            return await question()
 
     def _too_many(self) -> OverloadedError:
         limits = self.limits

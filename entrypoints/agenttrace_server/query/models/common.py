@@ -35,8 +35,10 @@ class Partial(Model):
     """``partial`` says that something acknowledged was not readable yet; the others how much of the queue.
 
     That is ``lag_bytes``, or ``lag_records`` where the queue counts records. Both are null where it does not answer.
+    ``damaged`` is there only where files cannot be read: the answer is without what they hold.
     """
 
     partial: bool = False
     lag_bytes: int | None = 0
     lag_records: int | None = None
+    damaged: list[str] | None = None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import APIRouter, Path
+from fastapi import APIRouter, Path, Request
 from fastapi.responses import Response
 
 from agenttrace_server.query.parameters import Caller
@@ -31,10 +31,12 @@ def router(services: ApiServices) -> APIRouter:
 
     @routes.get("/media/{media_id}", response_class=Response)
     async def get_media(
-        caller: Caller, media_id: Annotated[str, Path(description="media_id of a part of a message", max_length=256)]
+        request: Request,
+        caller: Caller,
+        media_id: Annotated[str, Path(description="media_id of a part of a message", max_length=256)],
     ) -> Response:
         """The bytes of a picture, sound or file; all but common pictures and sound as a download without a type."""
-        blob = await services.read.media(caller, media_id)
+        blob = await services.patience.answer(request, lambda: services.read.media(caller, media_id))
         mime_type = blob.mime_type.lower()
         if mime_type in _SHOWN:
             return Response(blob.data, media_type=mime_type, headers=_HEADERS)

@@ -47,6 +47,7 @@ def router(services: ApiServices) -> APIRouter:
 
     @routes.get("/traces/{trace_id}", response_model=models.Trace)
     async def get_trace(
+        request: Request,
         caller: Caller,
         trace_id: TraceId,
         limit: Annotated[int, Query(ge=1, le=10_000)] = 1000,
@@ -56,9 +57,11 @@ def router(services: ApiServices) -> APIRouter:
     ) -> Response:
         """A trace's spans by time or as a tree; with ``format=otlp``, the whole trace as one OTLP/JSON request."""
         if format == "otlp":
-            whole = await services.read.trace_otlp(caller, trace_id)
-            return StreamingResponse(whole, media_type="application/json")
-        page = await services.read.trace(caller, trace_id, limit=limit, cursor=cursor or None, order=order)
+            whole = await services.patience.answer(request, lambda: services.read.trace_otlp(caller, trace_id))
+            return CountedStream(services.patience, whole, "application/json")
+        page = await services.patience.answer(
+            request, lambda: services.read.trace(caller, trace_id, limit=limit, cursor=cursor or None, order=order)
+        )
         return json_response(render.trace_page(page))
 
     @routes.get("/traces/{trace_id}/spans", response_model=models.SpanPage)
@@ -83,14 +86,15 @@ def router(services: ApiServices) -> APIRouter:
         return json_response(render.span_page(page))
 
     @routes.get("/traces/{trace_id}/spans/{span_id}", response_model=models.Span)
-    async def get_span(caller: Caller, trace_id: TraceId, span_id: SpanId) -> Response:
+    async def get_span(request: Request, caller: Caller, trace_id: TraceId, span_id: SpanId) -> Response:
         """Everything of a span."""
-        return json_response(render.span_details(await services.read.span(caller, trace_id, span_id)))
+        found = await services.patience.answer(request, lambda: services.read.span(caller, trace_id, span_id))
+        return json_response(render.span_details(found))
 
     @routes.get("/traces/{trace_id}/spans/{span_id}/explain", response_model=models.Explanation)
-    async def explain_span(caller: Caller, trace_id: TraceId, span_id: SpanId) -> Response:
+    async def explain_span(request: Request, caller: Caller, trace_id: TraceId, span_id: SpanId) -> Response:
         """Why each canonical field of a span holds what it holds: the rule, its version, and the attributes."""
-        found = await services.read.explain(caller, trace_id, span_id)
+        found = await services.patience.answer(request, lambda: services.read.explain(caller, trace_id, span_id))
         return json_response(explanations(trace_id.lower(), found))
 
     @routes.get("/export", response_class=StreamingResponse)
