@@ -56,7 +56,7 @@ class Read:
     Each record has its body, wherever that was kept; ``objects`` are the keys of those that were kept in the storage.
     ``unresolved`` are such as are not there. To a writer that is damage. To a reader that does not write it
     may be, and otherwise says that their writer has committed, and deleted them. ``offset_base`` is that of the
-    catalog's snapshot.
+    catalog's snapshot. ``more`` is waiting behind some of the ranges.
     """
 
     records: Sequence[Record]
@@ -65,6 +65,7 @@ class Read:
     unresolved: Sequence[Unresolved] = ()
     objects: Sequence[str] = ()
     offset_base: int = 0
+    more: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,6 +162,7 @@ class Tail:
             [miss for piece in pieces for miss in piece.unresolved],
             [key for piece in pieces for key in piece.objects],
             self._offset_base,
+            any(r.next < ends[r.partition] for piece in pieces for r in piece.ranges),
         )
 
     def _is_ours(self, partition: int) -> bool:

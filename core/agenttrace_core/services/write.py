@@ -54,6 +54,11 @@ T = TypeVar("T")
 _LOOK_S = 0.01
 """Between two looks at whether a group is ripe."""
 _ATTEMPTS = 5
+_REST = 3
+"""A chunk is made a third of the time at the most, unless more than fits into one is waiting. One costs as much as a
+thousand spans in it, whatever is in it: where chunks take much of the time, fewer and larger ones take less."""
+_LONGEST = 3
+"""How much longer than ``chunk_interval_s`` chunks may be apart for that."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +70,8 @@ class WriteConfig:
             three times that, and a chunk.
         flush_age_s: seconds after which one is written all the same.
         chunk_bytes: raw bytes that are decoded at once, at the most.
-        chunk_interval_s: the least time between two chunks, while less than that is waiting.
+        chunk_interval_s: the least time between two chunks, while less than that is waiting; a busy machine takes up to
+            three times as long.
         poll_s: the time between two looks at a queue that has nothing new.
         dedupe_spans: how many of the newest spans are remembered, to find later versions of them at once.
         dedupe_reload_spans: how many of those are read back from files at start.
@@ -76,7 +82,7 @@ class WriteConfig:
 
     flush_bytes: int = 64 << 20
     flush_age_s: float = 10.0
-    chunk_bytes: int = 8 << 20
+    chunk_bytes: int = 12 << 20
     chunk_interval_s: float = 0.1
     poll_s: float = 0.01
     dedupe_spans: int = 4_000_000
@@ -220,9 +226,10 @@ class WriteService:
                 self._bodies.add(fresh.batch.bodies)
                 await self._intake.admit(fresh)
                 await self._publish()
-            self._tell(fresh.batch, time.monotonic() - started)
-            if sum(len(r.body) for r in read.records) < self._config.chunk_bytes // 2:
-                await self._rest(started + self._config.chunk_interval_s - time.monotonic())
+            took_s = time.monotonic() - started
+            self._tell(fresh.batch, took_s)
+            if not read.more:
+                await self._rest(pause_s(took_s, self._config.chunk_interval_s))
 
     async def _rest(self, seconds: float) -> None:
         """Wait, unless this is to end."""
@@ -341,3 +348,8 @@ class WriteService:
         self._meter.count("repeated_requests_total", batch.repeated)
         self._meter.count("dead_letters_total", len(batch.letters))
         self._meter.observe("chunk_seconds", seconds)
+
+
+def pause_s(took_s: float, interval_s: float) -> float:
+    """Return how long to wait after a chunk that took so long, where chunks are ``interval_s`` apart at the least."""
+    return max(0.0, min(max(interval_s, _REST * took_s), _LONGEST * interval_s) - took_s)
