@@ -84,7 +84,8 @@ def plan(snapshot: Snapshot, config: CompactConfig, now_ns: int) -> Sequence[Seg
         groups.setdefault((file.kind, window, -1 if over else file.level), []).append(file)
     for (_, _, level), files in sorted(groups.items(), key=lambda item: item[0][1:]):
         chosen = _fitting(files, config)
-        if len(chosen) >= (2 if level == -1 else config.fan_in):
+        is_full = len(chosen) == config.fan_in or config.fan_in // 2 < len(chosen) < len(files)
+        if len(chosen) >= 2 and (is_full or level == -1):
             return chosen
     return ()
 
