@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 
 from agenttrace_core.model.span import UNENDED
 from agenttrace_core.schema.arrays import Bools, Int64s, UInt64s, numbers, whole
-from agenttrace_core.schema.keys import words_of_hex
+from agenttrace_core.schema.keys import mixed, words_of_hex
 
 ARRIVAL_COLUMNS = ("received_ns", "partition", "offset", "position")
 """What of ``SETTLE_COLUMNS`` it reads only where ``needs_arrival`` says so."""
@@ -86,9 +86,11 @@ def winners(rows: pa.Table) -> Bools:
 
     ``rows`` holds ``SETTLE_COLUMNS``, ``project`` and ``trace_id``.
     """
-    rows = rows.combine_chunks()
     trace = words_of_hex(whole(rows["trace_id"]), 16)
     span = words_of_hex(whole(rows["span_id"]), 8)[:, 0]
+    if not _repeats(mixed(trace[:, 0] ^ mixed(trace[:, 1] ^ mixed(span)))):
+        return np.ones(len(rows), np.bool_)  # of equal ids there would be equal hashes
+    rows = rows.select(["project", *SETTLE_COLUMNS]).combine_chunks()
     return _winners(rows, [_ranks(rows, "project"), trace[:, 0], trace[:, 1], span])
 
 
