@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import hmac
 import re
@@ -79,15 +80,27 @@ class Authenticator:
         raise UnauthenticatedError("a key is needed: send it as 'Authorization: Bearer KEY'")
 
     def _of_key(self, authorization: str) -> Principal:
-        scheme, _, key = authorization.partition(" ")
-        if scheme.lower() != "bearer":
-            raise UnauthenticatedError("the Authorization header must be 'Bearer KEY'")
+        scheme, _, given = authorization.partition(" ")
+        key = _password(given) if scheme.lower() == "basic" else given if scheme.lower() == "bearer" else None
+        if key is None:
+            raise UnauthenticatedError(
+                "the Authorization header must be 'Bearer KEY', or Basic with the key as password"
+            )
         digest = key_hash(key.strip())
         # Every hash is compared, in constant time, so that the time taken tells nothing of any.
         matches = [project for project, known in self._keys if hmac.compare_digest(known, digest)]
         if not matches:
             raise UnauthenticatedError("the key in the Authorization header is not known here")
         return Principal(matches[0])
+
+
+def _password(credentials: str) -> str | None:
+    """Return the password of ``Basic`` credentials, None if they are none. The user's name says nothing here."""
+    try:
+        _, colon, password = base64.b64decode(credentials.strip(), validate=True).decode("latin-1").partition(":")
+    except ValueError:
+        return None
+    return password if colon else None
 
 
 def _checked(project: str, digest: str) -> tuple[str, str]:

@@ -38,6 +38,13 @@ async def test_a_request_is_appended_as_received_and_its_receipt_says_where(door
     assert (receipt.accepted, receipt.rejected) == (2, 0)
 
 
+async def test_langfuses_own_path_takes_traces(door: Door) -> None:
+    """Lost otherwise: all that programs with Langfuse's SDK send, whose path is not that of OTLP."""
+    response = await door.post(request(span(1)), path="/api/public/otel/v1/traces")
+    assert response.status_code == 200
+    assert len(await door.records()) == 1
+
+
 _DEFLATE = zlib.compressobj(wbits=-15)
 _STREAM = zstandard.ZstdCompressor().compressobj()
 _BODY = request(span(7), span(8))

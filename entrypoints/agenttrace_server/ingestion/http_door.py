@@ -35,7 +35,12 @@ _Headers = Mapping[bytes, bytes]
 
 _log = logging.getLogger(__name__)
 
-_SIGNALS = {"/v1/traces": Signal.TRACES, "/v1/logs": Signal.LOGS}
+_SIGNALS = {
+    "/v1/traces": Signal.TRACES,
+    "/v1/logs": Signal.LOGS,
+    # Where Langfuse's SDK sends OTLP to, whatever the server.
+    "/api/public/otel/v1/traces": Signal.TRACES,
+}
 _RESPONSES = {Signal.TRACES: traces_response, Signal.LOGS: logs_response}
 _ENCODINGS = {str(encoding).encode(): encoding for encoding in Encoding}
 _FORWARDING = tuple(name.encode() for name in FORWARDING)

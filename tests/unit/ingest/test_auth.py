@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 
 import pytest
@@ -46,8 +47,34 @@ def test_each_key_opens_its_own_project_and_no_other() -> None:
     assert authenticator.principal(f"bearer  {two} ", None, forwarded=True).project == "two"
 
 
+def test_a_key_is_also_taken_as_a_password() -> None:
+    """Lost otherwise: Langfuse's own SDK, which sends its secret key so and no other way."""
+    (one, digest_one), (two, digest_two) = new_key("one"), new_key("two")
+    authenticator = _loopback(("one", digest_one), ("two", digest_two))
+    for user, key, project in (("pk-lf-1", one, "one"), (one, two, "two"), ("", one, "one")):
+        credentials = base64.b64encode(f"{user}:{key}".encode()).decode()
+        assert authenticator.principal(f"Basic {credentials}", "10.0.0.7").project == project
+    for text in (one, f"{one}:", f"{one}:guess"):
+        with pytest.raises(UnauthenticatedError) as caught:
+            authenticator.principal(f"Basic {base64.b64encode(text.encode()).decode()}", "127.0.0.1")
+        assert one not in str(caught.value), "keys must not reach logs"
+
+
 @pytest.mark.parametrize(
-    "value", ["", "Bearer", "Bearer ", "Basic YTpi", "at_one_guess", "Bearer \x00\udcff", "Bearer at_one_guess"]
+    "value",
+    [
+        "",
+        "Bearer",
+        "Bearer ",
+        "Basic",
+        "Basic YTpi",
+        "Basic !!",
+        "Basic YQ=",
+        "Basic \udcff",
+        "at_one_guess",
+        "Bearer \x00\udcff",
+        "Bearer at_one_guess",
+    ],
 )
 def test_a_wrong_key_is_nobody_even_on_this_machine(value: str) -> None:
     """A sender with a mistyped key must hear of it, not end up in another project."""
