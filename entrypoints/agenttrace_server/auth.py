@@ -80,8 +80,7 @@ class Authenticator:
         raise UnauthenticatedError("a key is needed: send it as 'Authorization: Bearer KEY'")
 
     def _of_key(self, authorization: str) -> Principal:
-        scheme, _, given = authorization.partition(" ")
-        key = _password(given) if scheme.lower() == "basic" else given if scheme.lower() == "bearer" else None
+        key = _key_in(authorization)
         if key is None:
             raise UnauthenticatedError(
                 "the Authorization header must be 'Bearer KEY', or Basic with the key as password"
@@ -92,6 +91,14 @@ class Authenticator:
         if not matches:
             raise UnauthenticatedError("the key in the Authorization header is not known here")
         return Principal(matches[0])
+
+
+def _key_in(authorization: str) -> str | None:
+    """Return the key that a header gives as ``Bearer``, as ``Basic`` password, or, as Logfire's SDK does, bare."""
+    scheme, space, given = authorization.strip().partition(" ")
+    if not space:
+        return scheme
+    return {"bearer": given, "basic": _password(given)}.get(scheme.lower())
 
 
 def _password(credentials: str) -> str | None:

@@ -47,13 +47,14 @@ def test_each_key_opens_its_own_project_and_no_other() -> None:
     assert authenticator.principal(f"bearer  {two} ", None, forwarded=True).project == "two"
 
 
-def test_a_key_is_also_taken_as_a_password() -> None:
-    """Lost otherwise: Langfuse's own SDK, which sends its secret key so and no other way."""
+def test_a_key_is_also_taken_as_a_password_and_bare() -> None:
+    """Lost otherwise: the SDKs of Langfuse and Logfire, which send their keys so and no other way."""
     (one, digest_one), (two, digest_two) = new_key("one"), new_key("two")
     authenticator = _loopback(("one", digest_one), ("two", digest_two))
     for user, key, project in (("pk-lf-1", one, "one"), (one, two, "two"), ("", one, "one")):
         credentials = base64.b64encode(f"{user}:{key}".encode()).decode()
         assert authenticator.principal(f"Basic {credentials}", "10.0.0.7").project == project
+    assert authenticator.principal(two, "10.0.0.7").project == "two"
     for text in (one, f"{one}:", f"{one}:guess"):
         with pytest.raises(UnauthenticatedError) as caught:
             authenticator.principal(f"Basic {base64.b64encode(text.encode()).decode()}", "127.0.0.1")
