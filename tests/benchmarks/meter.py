@@ -64,6 +64,15 @@ def usage(pid: int, name_of: Callable[[list[str]], str]) -> Usage | None:
     return None
 
 
+def cpu_by_name(roots: Sequence[int], name_of: Callable[[list[str]], str]) -> dict[str, float]:
+    """Return the CPU seconds that trees of processes have used since they started, by name of process."""
+    used: dict[str, float] = {}
+    for pid in (pid for root in roots for pid in tree(root)):
+        if (found := usage(pid, name_of)) is not None:
+            used[found.name] = used.get(found.name, 0.0) + found.cpu_s
+    return used
+
+
 def machine_busy_s() -> float:
     """Return the CPU seconds that the whole machine has been busy since it started, its kernel included."""
     user, nice, system, _, _, irq, softirq, *_ = map(int, (_PROC / "stat").read_text().split("\n", 1)[0].split()[1:])

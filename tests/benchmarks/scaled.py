@@ -9,7 +9,7 @@ import math
 import random
 import shutil
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from pathlib import Path
 
 from tests.benchmarks import server
@@ -18,6 +18,7 @@ from tests.benchmarks.bodies import SPANS_PER_TRACE
 from tests.benchmarks.client import Client
 from tests.benchmarks.flow import Loadable, Run, under_load
 from tests.benchmarks.lookup import pick_trace
+from tests.benchmarks.meter import cpu_by_name
 from tests.benchmarks.plan import Plan
 from tests.benchmarks.report import Table, quantiles
 from tests.servers.fault_proxy import FaultProxy
@@ -40,9 +41,12 @@ async def scaled(plan: Plan) -> Table:
                     await _written(target, fast.result.acked_spans)
             with plan.folder("scaled") as folder:
                 async with _started(folder, plan, on, writers) as target:
+                    before = cpu_by_name(target.pids, target.process_name)
                     steady = await under_load(target, plan, rate=plan.scaled_rate, seconds=plan.scaled_s)
-                    _steady(table, f"{name}, {plan.scaled_rate:,.0f} spans/s", steady)
                     await _written(target, steady.result.acked_spans)
+                    after = cpu_by_name(target.pids, target.process_name)
+                    cpu = {part: used - before.get(part, 0.0) for part, used in after.items()}
+                    _steady(table, f"{name}, {plan.scaled_rate:,.0f} spans/s", steady, cpu)
                     if isinstance(target, Apart) and writers == 2:
                         await _lookups(table, target, on, plan, steady.result.acked())
     return table
@@ -79,7 +83,8 @@ def _capacity(table: Table, name: str, found: Run) -> None:
     table.add(f"{name}: memory (PSS), greatest sum", found.meter.peak_pss / 1e6, "MB")
 
 
-def _steady(table: Table, name: str, found: Run) -> None:
+def _steady(table: Table, name: str, found: Run, cpu: Mapping[str, float]) -> None:
+    """Tell of a load; ``cpu`` is what it took until all of it was in files, which is after its end."""
     table.add(f"{name}: acknowledged", found.result.acked_per_s, "spans/s")
     table.add(f"{name}: written to files", found.written_per_s, "spans/s")
     table.add(f"{name}: backlog's growth, share of what arrives", 100 * found.backlog_growth, "%")
@@ -89,8 +94,7 @@ def _steady(table: Table, name: str, found: Run) -> None:
     _latencies(table, f"{name}: acknowledgement", found.result.latencies_ms().tolist())
     _latencies(table, f"{name}: acknowledged to readable", found.readback.latencies_ms)
     table.add(f"{name}: sampled traces that never came", found.readback.never, "traces", "< 1")
-    millions = found.ledgers[-1][1].rows / 1e6 or math.nan
-    cpu = found.meter.cpu_s
+    millions = found.result.acked_spans / 1e6 or math.nan
     table.add(f"{name}: CPU, parts and servers", sum(cpu.values()) / millions, "s/M spans")
     for part, seconds in sorted(cpu.items()):
         table.add(f"{name}: CPU: {part}", seconds / millions, "s/M spans")

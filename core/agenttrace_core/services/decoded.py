@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pyarrow as pa
@@ -19,11 +19,20 @@ from agenttrace_core.services.tail import Batch, Read, decode
 
 @dataclass(frozen=True, slots=True)
 class Decoded:
-    """A batch, and of each of its rows the hash of its identity and its place in its trace's tree."""
+    """A batch, and of each of its rows the hash of its identity and its place in its trace's tree.
+
+    ``nbytes`` are raw bytes of its spans and log records: asked for all the time, and not added up each time.
+    """
 
     batch: Batch
     hashes: UInt64s
     keys: TreeKeys
+    nbytes: int = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Add up."""
+        nbytes = int(self.batch.rows["span"].nbytes + self.batch.logs["record"].nbytes)
+        object.__setattr__(self, "nbytes", nbytes)
 
     @classmethod
     def of(cls, batch: Batch) -> Decoded:
@@ -43,11 +52,6 @@ class Decoded:
             offset_base=parts[0].batch.offset_base,
         )
         return cls(batch, np.concatenate([part.hashes for part in parts]), TreeKeys.joined([p.keys for p in parts]))
-
-    @property
-    def nbytes(self) -> int:
-        """Raw bytes of its spans and log records."""
-        return int(self.batch.rows["span"].nbytes + self.batch.logs["record"].nbytes)
 
     def parted(self, offsets: Mapping[int, int]) -> tuple[Decoded, Decoded]:
         """Return what of it is below some offsets, by partition, and what is at or above them."""
