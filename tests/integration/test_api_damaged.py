@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import aclosing
 from pathlib import Path
 from typing import Any
 
 import pytest
 from anyio import to_thread
 
+from agenttrace_adapters.filesystem import FilesystemStorage
+from agenttrace_adapters.sqlite import SqliteCatalog
+from agenttrace_core.errors import CorruptionError, GoneError
+from agenttrace_core.services.sound_files import SoundFiles
 from agenttrace_server.doctor_files import files_finding
 from agenttrace_server.settings import Settings
 from tests.integration.api import AT_ONCE, open_api, otlp, span
@@ -38,12 +43,11 @@ def _request(number: int, trace: int) -> dict[str, Any]:
 async def _prepare(folder: Path, role: str, damage: Callable[[Path], None]) -> None:
     """Write two files, of a trace each, and damage the first."""
     async with open_api(folder, AT_ONCE) as api:
-        for trace in (1, 2):
-            await api.store(_request(1, trace), state="in_files")
-            if trace == 1:
-                (found,) = (folder / "objects").rglob(f"*.{role}.*")
-    found.chmod(0o600)
-    damage(found)
+        await api.store(_request(1, 1), state="in_files")
+        (first,) = (folder / "objects").rglob(f"*.{role}.*")
+        await api.store(_request(1, 2), state="in_files")
+    first.chmod(0o600)
+    damage(first)
 
 
 @pytest.mark.parametrize(("role", "damage"), [("light", _cut), ("traces", _flip), ("light", Path.unlink)])
@@ -81,3 +85,28 @@ async def test_damaged_payloads_cost_what_they_hold_alone(tmp_path: Path) -> Non
             assert "damaged" in next(answer.text for answer in read if answer.status_code == 404)
             usage = (await api.get("/api/v1/analytics/usage")).json()
             assert (usage["rows"][0]["spans"], "damaged" in usage) == (2, False)
+
+
+class _Counted(FilesystemStorage):
+    reads = 0
+
+    async def get_ranges(self, key: str, ranges: Sequence[tuple[int, int]]) -> Sequence[bytes]:
+        self.reads += 1
+        return await super().get_ranges(key, ranges)
+
+
+async def test_files_that_were_merged_meanwhile_are_no_reason_to_read_all_others(tmp_path: Path) -> None:
+    """Lost otherwise: a question that meets a merge reads every byte there is."""
+    async with open_api(tmp_path, AT_ONCE) as api:
+        for trace in (1, 2):
+            await api.store(_request(1, trace), state="in_files")
+    storage = _Counted(tmp_path / "objects")
+    catalog = SqliteCatalog.from_url(f"sqlite:{tmp_path}/catalog.sqlite")
+    async with aclosing(storage), aclosing(catalog):
+        await storage.open()
+        await catalog.open()
+        sound = SoundFiles(catalog, storage)
+        assert not await sound.examine(GoneError("0198.light.parquet is gone"))
+        assert storage.reads == 0
+        assert not await sound.examine(CorruptionError("a file cannot be read"))
+        assert storage.reads >= sum(len(file.objects) for file in (await catalog.snapshot()).files)

@@ -96,7 +96,7 @@ class SoundFiles:
         """Find out which files an error is about. Say whether it makes sense to ask again, of what is left.
 
         The files that the error names are read whole; all of them, where it names none. What was read a moment ago is
-        not read again.
+        not read again. What is gone and in no file of the catalog was merged with others meanwhile.
 
         Raises:
             UnavailableError: the catalog or the storage does not answer.
@@ -105,18 +105,24 @@ class SoundFiles:
             snapshot = await self._catalog.snapshot()
             live = {file.id for file in snapshot.files}
             self._damaged = {file: roles for file, roles in self._damaged.items() if file in live}
+            self._examined = {file: at for file, at in self._examined.items() if file in live}
             named = [file for file in snapshot.files if _names(str(error), file)]
-            now = time.monotonic()
-            due = [f for f in named or snapshot.files if now - self._examined.get(f.id, -_REST_S) >= _REST_S]
-            found = {file.id: roles for file in due if (roles := await self._damage(file))}
-            self._examined = {file: at for file, at in self._examined.items() if file in live} | {
-                f.id: now for f in due
-            }
-            is_news = any(not roles <= self._damaged.get(file, frozenset()) for file, roles in found.items())
-            self._damaged = {**self._damaged, **found}
-            self._views.clear()
+            is_news = False
+            for file in named if named or isinstance(error, GoneError) else snapshot.files:
+                if time.monotonic() - self._examined.get(file.id, -_REST_S) >= _REST_S:
+                    is_news |= await self._examine(file)
             self._meter.gauge("damaged_files", len(self._damaged))
         return is_news or any(file.id in self._damaged for file in named)
+
+    async def _examine(self, file: SegmentFile) -> bool:
+        """Find out what of a file is damaged, and say whether that is news."""
+        known = self._damaged.get(file.id, frozenset())
+        damaged = await self._damage(file)
+        self._examined[file.id] = time.monotonic()
+        if damaged:
+            self._damaged = {**self._damaged, file.id: damaged}
+            self._views.clear()
+        return not damaged <= known
 
     def _sound(self, file: SegmentFile, is_strict: bool) -> SegmentFile | None:
         damaged = self._damaged.get(file.id)
