@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import gzip
-import sys
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
@@ -29,23 +28,26 @@ def export_command(
     from agenttrace_server.cli.client import Client, Server
 
     written = 0
-    with Client(Server.find(api, data=data, config=config)) as client, _opened(output) as stream:
+    with Client(Server.find(api, data=data, config=config)) as client, _opened(output) as write:
         for line in islice(client.lines("/api/v1/export"), limit):
-            stream.write(line + b"\n")
+            write(line)
             written += 1
     click.echo(f"{written:,} traces written{f' to {output}' if output else ''}.", err=True)
 
 
 @contextmanager
-def _opened(output: Path | None) -> Generator[IO[bytes]]:
+def _opened(output: Path | None) -> Generator[Callable[[bytes], object]]:
+    """Return what writes a line."""
+    from agenttrace_server.cli.terminal import write_json
+
     if output is None:
-        yield sys.stdout.buffer
+        yield write_json
         return
     # Beside its place until it is whole: an export cut short must not look like one.
     partial = output.with_name(f"{output.name}.partial")
     try:
         with _compressed(partial, output.suffix) as stream:
-            yield stream
+            yield lambda line: stream.write(line + b"\n")
         partial.replace(output)
     finally:
         partial.unlink(missing_ok=True)

@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from agenttrace_server.cli.text import plain
+from agenttrace_server.cli.text import escaped, plain
 
 _WIDE = 240
 _WHOLE = ("trace", "id", "start", "received")
@@ -22,6 +22,11 @@ def console(*, stderr: bool = False) -> Console:
     if not made.is_terminal:
         made = Console(stderr=stderr, highlight=False, markup=False, emoji=False, width=_WIDE)
     return made
+
+
+def write_json(body: bytes) -> None:
+    """Write a JSON text to standard output: as it is, but for a terminal, which would obey what is in it."""
+    sys.stdout.buffer.write((escaped(body) if sys.stdout.isatty() else body) + b"\n")
 
 
 def program() -> str:

@@ -31,6 +31,16 @@ def _visible(char: str) -> str:
     return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
 
 
+def escaped(body: bytes) -> bytes:
+    r"""Return a JSON text of one line that says the same, with escapes in place of what a terminal would obey."""
+    return "".join(char if _visible(char) == char else _json_escape(char) for char in body.decode()).encode()
+
+
+def _json_escape(char: str) -> str:
+    units = char.encode("utf-16-be").hex()
+    return "".join(f"\\u{units[at : at + 4]}" for at in range(0, len(units), 4))
+
+
 def duration(nanoseconds: int | None) -> str:
     """Return a duration as people read it: ``"1.24 s"``; ``"-"`` if it is not known."""
     if nanoseconds is None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -50,12 +49,12 @@ def trace_command(
 ) -> None:
     """Show one trace as a tree. ID may be shortened to its first digits if a recent trace is meant."""
     from agenttrace_server.cli.client import Client, Server
-    from agenttrace_server.cli.terminal import console
+    from agenttrace_server.cli.terminal import console, write_json
 
     with Client(Server.find(api, data=data, config=config)) as client:
         path = f"/api/v1/traces/{_full_id(client, trace_id)}"
         if otlp:
-            sys.stdout.buffer.write(client.get_bytes(path, format="otlp") + b"\n")
+            write_json(client.get_bytes(path, format="otlp"))
             return
         summary = client.get(path, limit=1)["summary"]
         asked = {"subtree": span, "depth": depth, "q": query or None}

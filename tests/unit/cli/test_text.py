@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 import io
+import json
+import os
+import pty
+import subprocess
+import sys
 
 import pytest
 from hypothesis import given
@@ -10,7 +15,7 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 from agenttrace_server.cli.terminal import cell
-from agenttrace_server.cli.text import duration, plain
+from agenttrace_server.cli.text import duration, escaped, plain
 from agenttrace_server.cli.traces import trace_table
 
 
@@ -20,6 +25,28 @@ def test_nothing_that_a_terminal_obeys_comes_through(text: str) -> None:
     shown = plain(text)
     assert all(char.isprintable() or char == "\u200d" for char in shown)
     assert len(shown) <= 400
+
+
+@given(st.text())
+def test_json_for_a_terminal_says_the_same_without_what_that_obeys(text: str) -> None:
+    """Lost: what is exported is not shown as it was sent, or it clears the screen."""
+    sent = text.encode("utf-8", "replace").decode()
+    shown = escaped(json.dumps({sent: sent}, ensure_ascii=False).encode()).decode()
+    assert json.loads(shown) == {sent: sent}
+    assert all(char.isprintable() or char == "\u200d" for char in shown)
+
+
+def test_only_a_terminal_gets_json_with_escapes() -> None:
+    """Lost: an export that is piped into a file is no copy, or one that is looked at changes the screen."""
+    body = '{"name": "\x9b2J\u202e\x7f é"}'
+    program = "import sys; from agenttrace_server.cli.terminal import write_json; write_json(sys.argv[1].encode())"
+    command = [sys.executable, "-c", program, body]
+    assert subprocess.run(command, stdout=subprocess.PIPE, check=True).stdout == body.encode() + b"\n"
+    master, slave = pty.openpty()
+    subprocess.run(command, stdout=slave, check=True)
+    os.close(slave)
+    assert os.read(master, 1000).decode().strip() == r'{"name": "\u009b2J\u202e\u007f é"}'
+    os.close(master)
 
 
 @pytest.mark.parametrize(
