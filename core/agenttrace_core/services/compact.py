@@ -71,8 +71,8 @@ def plan(snapshot: Snapshot, config: CompactConfig, now_ns: int) -> Sequence[Seg
     """Choose the files of the next merge, oldest window first; empty if none is worth it.
 
     A file of which something has expired is written again alone, without it. Others are merged with those
-    of their window: as soon as there are ``fan_in`` of one level, and all that fit into one when the
-    window is over.
+    of their window: as soon as there are ``fan_in`` of one level, or more than half as many and no other fits into one
+    with them; and all that fit into one when the window is over.
     """
     for file in snapshot.files:
         if _expired(file, config, now_ns):
