@@ -16,7 +16,7 @@ _M_MMAP_THRESHOLD = -3
 _M_ARENA_MAX = -8
 
 _KEEP_BYTES = 64 << 20
-_ARENAS = 2  # each keeps what is freed for itself; by default there would be one a thread
+_ARENAS = 1  # each keeps what is freed for itself, and grows to the peak of whichever thread comes to it
 _LARGEST_ON_HEAP_BYTES = 32 << 20  # the most that mallopt(3) accepts
 
 _ENVIRONMENT = {
