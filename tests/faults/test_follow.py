@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import random
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -15,11 +15,14 @@ import anyio
 import pytest
 
 from agenttrace_adapters.memory import MemoryIndex
+from agenttrace_core.ports.events import Subscription
 from agenttrace_core.services.compact import CompactConfig
 from agenttrace_core.services.follow import FollowConfig, Follower
+from agenttrace_core.services.news import CatalogNews
 from agenttrace_core.services.view import Views
 from agenttrace_core.services.write import WriteConfig
 from tests.faults.apart import Shared, Writer, draw_failpoint
+from tests.faults.spans import SpanSpec, now_ns
 from tests.faults.test_pipeline import WRITER_STEPS
 from tests.faults.test_trees import draw_requests
 
@@ -89,6 +92,44 @@ async def test_every_view_is_exactly_what_has_been_read(tmp_path: Path, seed: in
                         await anyio.sleep(0.01)
                 await _check(shared, views, index)
         tasks.cancel_scope.cancel()
+
+
+class _Deaf(Subscription):
+    """Hears nothing."""
+
+    async def wait(self, timeout_s: float) -> Sequence[str]:
+        await anyio.sleep(timeout_s)
+        return ()
+
+
+async def test_a_reader_goes_on_at_once_where_all_that_it_has_not_read_is_written_and_deleted(tmp_path: Path) -> None:
+    """Lost otherwise: many seconds, in which a slow reader finds nothing in the queue and does not look in files."""
+    shared = Shared(tmp_path)
+    await shared.queue.open()
+    news = CatalogNews(heard=_Deaf(), most_s=3600.0)
+    assert await news.is_due()  # once; from here on only need makes it look
+    async with shared.backends() as (catalog, storage, own), shared.backends() as (*_, index):
+        follower = Follower(
+            queue=shared.queue, catalog=catalog, storage=storage, index=own, news=news,
+            config=FollowConfig(poll_s=0.005, turn_s=0.02),
+        )  # fmt: skip
+        await follower.open()
+        for number in range(1, 9):
+            spec = SpanSpec(number.to_bytes(1, "big") * 16, number.to_bytes(8, "big"), now_ns(), now_ns() + 1)
+            await shared.send([spec])
+        async with anyio.create_task_group() as tasks:
+            writer = Writer(shared, "w", WriteConfig(flush_age_s=0.02), whole=True).start(tasks)
+            await shared.until_written()
+            writer.stop()
+        assert await shared.queue.begin_offsets() == await shared.queue.end_offsets()
+        views = Views(follower, shared.queue, max_age_s=0.0)
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(follower.run)
+            with anyio.fail_after(60):
+                while (await views.look()).lag.partial:
+                    await anyio.sleep(0.01)
+            await _check(shared, views, index)
+            tasks.cancel_scope.cancel()
 
 
 async def _check(shared: Shared, views: Views, index: MemoryIndex) -> None:

@@ -31,6 +31,7 @@ from agenttrace_core.services.intake import Below, Intake, Remembered
 from agenttrace_core.services.lineage import Lineage
 from agenttrace_core.services.memory_of_writes import IdentityFilter
 from agenttrace_core.services.news import CatalogNews
+from agenttrace_core.services.pace import pause_s
 from agenttrace_core.services.read_ahead import ReadAhead
 from agenttrace_core.services.recent import recent_rows
 from agenttrace_core.services.retry import until_available
@@ -43,10 +44,6 @@ _log = logging.getLogger(__name__)
 _REST = 5
 """A generation is made at most a sixth of the time."""
 
-_SPARE = 2
-"""While little is waiting, chunks take at most a third of the time."""
-_LONGEST_SPARE_S = 0.5
-
 _UNNOTICED_S = 0.5
 """What is younger counts as no lag: so long may pass from one look at the queue to the end of the next."""
 
@@ -58,7 +55,8 @@ class FollowConfig:
     Attributes:
         live_bytes: raw bytes of spans in memory, before it waits for the writers.
         chunk_bytes: raw bytes that are decoded at once, at the most.
-        chunk_interval_s: the least time between two chunks, while less than that is waiting.
+        chunk_interval_s: the least time between two chunks, while less than that is waiting; a busy machine takes up to
+            three times as long.
         poll_s: the time between two looks at a queue that has nothing new.
         turn_s: the least time between two generations; a busy machine takes five times as long as one takes to make.
         longest_turn_s: the most.
@@ -206,8 +204,8 @@ class Follower(ViewSource):
                 await now.admit(fresh)
                 if now is self._now:  # else the next generation has it, too
                     self._publish()
-            if fresh.nbytes < self._config.chunk_bytes // 2:
-                await anyio.sleep(rest_s(time.monotonic() - started, self._config.chunk_interval_s))
+            if not self._ahead.has_more:
+                await anyio.sleep(pause_s(time.monotonic() - started, self._config.chunk_interval_s))
 
     def _is_full(self) -> bool:
         return self._ahead.nbytes >= self._config.live_bytes
@@ -279,12 +277,3 @@ class Follower(ViewSource):
         self._meter.gauge("lag_seconds", max(0.0, now - self._ahead.caught_up_at - _UNNOTICED_S))
         self._meter.gauge("snapshot_age_seconds", now - self._catalog_at)
         self._meter.gauge("live_bytes", self._ahead.nbytes)
-
-
-def rest_s(took_s: float, interval_s: float) -> float:
-    """Return how long to wait after a chunk that took so long, where one is due each ``interval_s`` at the most.
-
-    A chunk costs as much as a thousand spans, whatever is in it. So where there is little of the machine to be had, it
-    waits longer, and more spans share that.
-    """
-    return max(interval_s - took_s, min(_SPARE * took_s, _LONGEST_SPARE_S))

@@ -48,6 +48,8 @@ class ReadAhead:
         """Held while something is read."""
         self.is_overtaken = False
         """What comes next is gone, since writers have committed it: ``go_on`` from a newer snapshot."""
+        self.has_more = False
+        """More was waiting than what was read last."""
         self.caught_up_at = time.monotonic()
         """When all had been read that there was."""
 
@@ -86,7 +88,8 @@ class ReadAhead:
             if self.is_overtaken:
                 self._tail = self._tail_from(before)
                 return None
-            if sum(len(record.body) for record in read.records) < self._chunk_bytes // 2:
+            self.has_more = read.more
+            if not read.more:
                 self.caught_up_at = began
             if not read.ranges:
                 return None
@@ -103,11 +106,13 @@ class ReadAhead:
         return sunk
 
     async def _is_trimmed(self, read: Read) -> bool:
-        """Whether records are missing before those that were read, which were trimmed, since they are in files."""
+        """Whether records were trimmed before those that were read, or all of them, since they are in files."""
         first: dict[int, int] = {}
         for record in read.records:
             first.setdefault(record.position.partition, record.position.offset)
-        gaps = {r.partition: r.first for r in read.ranges if first.get(r.partition, r.first) > r.first}
+        gaps = {r.partition: r.first for r in read.ranges if first.get(r.partition, r.first) > r.first} | dict(
+            read.silent
+        )
         if not gaps:
             return False
         begins = await self._queue.begin_offsets()

@@ -66,6 +66,7 @@ class Read:
     objects: Sequence[str] = ()
     offset_base: int = 0
     more: bool = False
+    silent: Mapping[int, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,10 +147,14 @@ class Tail:
         ends = await self._queue.end_offsets()
         waiting = [p for p, end in sorted(ends.items()) if end > self._next.get(p, 0) and self._is_ours(p)]
         pieces: list[Read] = []
+        silent: dict[int, int] = {}
         away: UnavailableError | None = None
         for partition in waiting:
             try:
-                pieces.append(await self._read(partition, ends[partition], max_bytes // len(waiting)))
+                piece = await self._read(partition, ends[partition], max_bytes // len(waiting))
+                pieces.append(piece)
+                if not piece.ranges:
+                    silent[partition] = self._next.get(partition, 0)
             except UnavailableError as error:
                 away = error
         if away is not None and not any(piece.ranges for piece in pieces):
@@ -163,6 +168,7 @@ class Tail:
             [key for piece in pieces for key in piece.objects],
             self._offset_base,
             any(r.next < ends[r.partition] for piece in pieces for r in piece.ranges),
+            silent,
         )
 
     def _is_ours(self, partition: int) -> bool:

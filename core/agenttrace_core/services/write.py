@@ -42,6 +42,7 @@ from agenttrace_core.services.lineage import Lineage
 from agenttrace_core.services.live_group import LiveGroup, SealedRows
 from agenttrace_core.services.memory_of_writes import BodyMemory, IdentityFilter
 from agenttrace_core.services.news import CatalogNews
+from agenttrace_core.services.pace import pause_s
 from agenttrace_core.services.recent import recent_rows
 from agenttrace_core.services.retry import until_available
 from agenttrace_core.services.sound_files import SoundFiles
@@ -54,11 +55,6 @@ T = TypeVar("T")
 _LOOK_S = 0.01
 """Between two looks at whether a group is ripe."""
 _ATTEMPTS = 5
-_REST = 3
-"""A chunk is made a third of the time at the most, unless more than fits into one is waiting. One costs as much as a
-thousand spans in it, whatever is in it: where chunks take much of the time, fewer and larger ones take less."""
-_LONGEST = 3
-"""How much longer than ``chunk_interval_s`` chunks may be apart for that."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -348,8 +344,3 @@ class WriteService:
         self._meter.count("repeated_requests_total", batch.repeated)
         self._meter.count("dead_letters_total", len(batch.letters))
         self._meter.observe("chunk_seconds", seconds)
-
-
-def pause_s(took_s: float, interval_s: float) -> float:
-    """Return how long to wait after a chunk that took so long, where chunks are ``interval_s`` apart at the least."""
-    return max(0.0, min(max(interval_s, _REST * took_s), _LONGEST * interval_s) - took_s)

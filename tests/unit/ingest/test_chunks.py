@@ -6,8 +6,8 @@ import pytest
 
 from agenttrace_adapters.memory import MemoryQueue, MemoryStorage
 from agenttrace_core.ports.queue import Headers, Signal
+from agenttrace_core.services.pace import pause_s
 from agenttrace_core.services.tail import Tail
-from agenttrace_core.services.write import pause_s
 
 _BODY = bytes(1_000)
 
