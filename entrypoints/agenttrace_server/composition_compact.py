@@ -20,6 +20,7 @@ from agenttrace_server.composition import Opened
 from agenttrace_server.composition_meter import FileMeter, shown
 from agenttrace_server.composition_place import Place
 from agenttrace_server.settings import Settings
+from agenttrace_server.tuning import give_back_freed_memory
 
 
 async def run_compact(settings: Settings, place: Place) -> None:
@@ -103,7 +104,11 @@ class FileSink:
         self.stream: pa.NativeFile = pa.PythonFile(self._file, "w")
 
     def finish(self) -> pa.Buffer:
-        """Return what was written, mapped; the file goes when the buffer does."""
+        """Return what was written, mapped; the file goes when the buffer does.
+
+        All of it is going to be read, and is this process's memory then. What the merge needed no longer should be.
+        """
+        give_back_freed_memory()
         self.stream.flush()
         self._file.flush()
         data = mmap.mmap(self._file.fileno(), 0, access=mmap.ACCESS_READ)

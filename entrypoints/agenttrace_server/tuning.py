@@ -40,3 +40,10 @@ def keep_freed_memory() -> bool:
     }
     taken = [mallopt(parameter, value) for parameter, value in wanted.items()]
     return all(taken)
+
+
+def give_back_freed_memory() -> None:
+    """Give the kernel what was kept, where the next batch is a while away: it has to be faulted in again then."""
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    if trim is not None:
+        trim(0)
