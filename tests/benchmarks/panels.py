@@ -1,9 +1,8 @@
-"""Panels of a dashboard and pages of sessions over HTTP, beside the same asked of DuckDB by hand."""
+"""Panels of a dashboard, lists and completion over HTTP, beside the same panels asked of DuckDB by hand."""
 
 from __future__ import annotations
 
 import contextlib
-import json
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,15 +11,13 @@ from urllib.parse import quote
 import duckdb
 
 from tests.benchmarks import ledger
+from tests.benchmarks.asking import Asker
 from tests.benchmarks.plan import Plan
-from tests.benchmarks.report import Table, quantiles
-from tests.benchmarks.server import Server
+from tests.benchmarks.report import Table
 
 _NS = 1_000_000_000
 _WEEK_NS = 7 * 86_400 * _NS
-_WARM_UP = 2
-_GIVEN_UP_S = 30.0
-_WITH, _WITHOUT, _SESSIONS = 300.0, 1_000.0, 100.0
+_WITH_ROLLUPS, WITHOUT_ROLLUPS, _SESSIONS = 300.0, 1_000.0, 100.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,19 +48,35 @@ PANELS = tuple(
     for by in ("model", "agent")
 )
 
+LISTS = (
+    ("sessions, dearest 50", "sessions?limit=50&sort=cost_usd"),
+    ("users, newest 50", "users?limit=50"),
+    ("users, dearest 50", "users?limit=50&sort=cost_usd"),
+    ("agents", "agents"),
+    ("models", "models"),
+    ("errors by kind", "errors"),
+    ("completion of a value", "complete?q=model%3Am"),
+    ("completion of a field", "complete?q=attr.app"),
+)
+"""Lists without a bound of their own."""
 
-async def panels(server: Server, plan: Plan, table: Table, newest: int, *, mark: str = "", factor: float = 1) -> None:
-    """Ask for every panel and for pages of sessions. ``mark`` is added to the names, ``factor`` to the bounds."""
-    bound = (_WITHOUT if "without" in mark else _WITH) * factor
+
+async def panels(asker: Asker, newest: int, *, bound: float = _WITH_ROLLUPS) -> None:
+    """Ask for every panel. ``newest`` is when the newest trace began, ``bound`` in ms at p95."""
     during = f"start={newest - _WEEK_NS}&end={newest + 1}"
     for panel in PANELS:
         path = f"/api/v1/analytics/{panel.kind}?bucket=1h&group_by={panel.by}&{during}"
-        await _ask(server, plan, table, f"{panel.name}{mark}", path, bound)
-    quick = _SESSIONS * factor
-    first = await _ask(server, plan, table, f"sessions, newest 50{mark}", "/api/v1/sessions?limit=50", quick)
-    if first.get("items"):
+        await asker.ask(panel.name, path, bound)
+
+
+async def lists(asker: Asker) -> None:
+    """Ask for pages of sessions and what else can be listed."""
+    first = await asker.ask("sessions, newest 50", "/api/v1/sessions?limit=50", _SESSIONS)
+    if first["items"]:
         session = quote(str(first["items"][-1]["id"]), safe="")
-        await _ask(server, plan, table, f"a session by id{mark}", f"/api/v1/sessions/{session}", quick)
+        await asker.ask("a session by id", f"/api/v1/sessions/{session}", _SESSIONS)
+    for name, path in LISTS:
+        await asker.ask(name, f"/api/v1/{path}")
 
 
 def panels_by_hand(plan: Plan, table: Table, newest: int) -> None:
@@ -79,27 +92,6 @@ def panels_by_hand(plan: Plan, table: Table, newest: int) -> None:
             )
             took = min(_timed(connection, statement, paths) for _ in range(2))
             table.add(f"{panel.name}: DuckDB alone, by hand", took, "ms")
-
-
-async def _ask(
-    server: Server, plan: Plan, table: Table, name: str, path: str, bound: float
-) -> dict[str, list[dict[str, object]]]:
-    client, times, answer = server.client(), [], b"{}"
-    begun = time.monotonic()
-    for _ in range(_WARM_UP + plan.asked):
-        took, status, answer = await client.timed_get(path)
-        if status != 200:
-            raise RuntimeError(f"{path} was answered {status}: {answer[:300]!r}")
-        times.append(took)
-        if time.monotonic() - begun > _GIVEN_UP_S:
-            break
-    await client.aclose()
-    p50, p95, p99 = quantiles(times[_WARM_UP:] or times, 0.5, 0.95, 0.99)
-    table.add(f"{name}, p50", p50, "ms")
-    table.add(f"{name}, p95", p95, "ms", f"< {bound:.0f}")
-    table.add(f"{name}, p99", p99, "ms")
-    found: dict[str, list[dict[str, object]]] = json.loads(answer)
-    return found
 
 
 def _timed(connection: duckdb.DuckDBPyConnection, statement: str, paths: Sequence[str]) -> float:

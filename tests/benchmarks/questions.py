@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
 import os
 import shutil
 import time
@@ -17,22 +16,21 @@ import duckdb
 
 from agenttrace_core.schema.attribute_columns import column_of
 from tests.benchmarks import ledger
+from tests.benchmarks.asking import Asker
 from tests.benchmarks.bodies import COHORTS, MODELS
 from tests.benchmarks.load import load
 from tests.benchmarks.lookup import library
 from tests.benchmarks.meter import metered
-from tests.benchmarks.panels import panels, panels_by_hand
+from tests.benchmarks.panels import WITHOUT_ROLLUPS, lists, panels, panels_by_hand
 from tests.benchmarks.plan import Plan
-from tests.benchmarks.report import Table, quantiles
+from tests.benchmarks.report import Table
 from tests.benchmarks.sender import Orders
 from tests.benchmarks.server import Server, process_name, running
 
 _NS = 1_000_000_000
 _DAY_S = 86_400
-_WARM_UP = 2
 _MEMORY = 512e6
 _LOAD = 40_000.0
-_GIVEN_UP_S = 30.0
 _LIVE_AFTER_S = 10.0  # until there are live rows, and small files
 
 
@@ -46,6 +44,7 @@ class Search:
     condition: str
     target: float | None = None
     days: float | None = None
+    sort: str = "start"
 
 
 def _column(key: str) -> str:
@@ -80,6 +79,11 @@ SEARCHES = (
            f"{_column('gen_ai.response.id')} = 'chatcmpl-0'", 300),
     Search("text in previews, a day: common", "refund", "light", _text("refund"), 300, days=1.0),
     Search("text in previews, a day: none", "zebra", "light", _text("zebra"), 300, days=1.0),
+    Search("text in previews, a day: common parts, nowhere", "weather refund budget", "light",
+           _text("weather refund budget"), 300, days=1.0),
+    Search("dearest, a column: 1 of 100", f"model:{MODELS[1]}", "light", f"model = '{MODELS[1]}'", sort="cost"),
+    Search("longest, a column: 1 of 50", "status:error", "light", "status = 'error'", sort="duration"),
+    Search("most tokens", "", "light", "true", sort="tokens"),
     Search("a relation", "{agent:planner} >> {tool:search status:error}", "light", "status = 'error'"),
     Search("a trace's sum", "trace.errors>0", "light", "status = 'error'"),
     Search("exhaustive: text nowhere, all time", "zebra", "light", _text("zebra")),
@@ -92,46 +96,40 @@ async def searches(plan: Plan) -> Table:
     async with running(plan.library, options=plan.options) as server:
         await library(server, plan, table)
         newest = await _newest_start(server)
-        async with metered([server.pid_of("query")], process_name) as meter:
-            for search in SEARCHES:
-                await _ask(server, plan, table, search, newest)
-            await panels(server, plan, table, newest)
-        table.add("memory (PSS) of the query process, greatest", meter.peak_pss / 1e6, "MB", f"< {_MEMORY / 1e6:.0f}")
+        async with _memory(server, table):
+            await _everything(Asker(server, plan, table), newest)
         _by_hand(plan, table, newest)
         panels_by_hand(plan, table, newest)
-    async with running(plan.library, options={**plan.options, "index": "duckdb:?rollups=false"}) as server:
-        await panels(server, plan, table, newest, mark=", without roll-ups")
+    without = {**plan.options, "index": "duckdb:?rollups=false"}
+    async with running(plan.library, options=without) as server, _memory(server, table, mark := ", without roll-ups"):
+        await panels(Asker(server, plan, table, mark), newest, bound=WITHOUT_ROLLUPS)
     with _copied(plan.library) as folder:
-        async with running(folder, options=plan.options) as server, _loaded(server, plan):
-            for search in SEARCHES:
-                await _ask(server, plan, table, search, newest, loaded=True)
-            await panels(server, plan, table, newest, mark=", under load", factor=2)
+        async with (
+            running(folder, options=plan.options) as server,
+            _loaded(server, plan),
+            _memory(server, table, mark := ", under load"),
+        ):
+            await _everything(Asker(server, plan, table, mark, factor=2), newest)
     table.note(f"under load: {_LOAD:,.0f} spans/s arrive meanwhile, in times of now, in a copy of the folder")
     return table
 
 
-async def _ask(server: Server, plan: Plan, table: Table, search: Search, newest: int, *, loaded: bool = False) -> None:
-    path = f"/api/v1/traces?limit=50&q={quote(search.query)}"
-    if search.days is not None:
-        path += f"&start={newest - int(search.days * _DAY_S * _NS)}&end={newest + 1}"
-    client, times, found = server.client(), [], 0
-    begun = time.monotonic()
-    for _ in range(_WARM_UP + plan.asked):
-        took, status, body = await client.timed_get(path)
-        if status != 200:
-            raise RuntimeError(f"{search.query!r} was answered {status}: {body[:300]!r}")
-        times.append(took)
-        found = len(json.loads(body)["items"])
-        if time.monotonic() - begun > _GIVEN_UP_S:
-            break
-    await client.aclose()
-    measured = times[_WARM_UP:] or times
-    p50, p95, p99 = quantiles(measured, 0.5, 0.95, 0.99)
-    target = None if search.target is None else search.target * (2 if loaded else 1)
-    name = f"{search.name} ({search.query}){', under load' if loaded else ''}"
-    table.add(f"{name}, p50 of {found} traces", p50, "ms")
-    table.add(f"{name}, p95", p95, "ms", "" if target is None else f"< {target:.0f}")
-    table.add(f"{name}, p99", p99, "ms")
+async def _everything(asker: Asker, newest: int) -> None:
+    for search in SEARCHES:
+        path = f"/api/v1/traces?limit=50&q={quote(search.query)}&sort={search.sort}"
+        if search.days is not None:
+            path += f"&start={newest - int(search.days * _DAY_S * _NS)}&end={newest + 1}"
+        await asker.ask(f"{search.name} ({search.query})", path, search.target)
+    await panels(asker, newest)
+    await lists(asker)
+
+
+@contextlib.asynccontextmanager
+async def _memory(server: Server, table: Table, mark: str = "") -> AsyncIterator[None]:
+    async with metered([server.pid_of("query")], process_name) as meter:
+        yield
+    bound = f"< {_MEMORY / 1e6:.0f}"
+    table.add(f"memory (PSS) of the query process{mark}, greatest", meter.peak_pss / 1e6, "MB", bound)
 
 
 def _by_hand(plan: Plan, table: Table, newest: int) -> None:
