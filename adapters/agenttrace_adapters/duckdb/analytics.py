@@ -10,6 +10,7 @@ from anyio import to_thread
 
 from agenttrace_adapters.duckdb.aggregate import aggregate, asked_of, check
 from agenttrace_adapters.duckdb.chosen import Chosen, chosen
+from agenttrace_adapters.duckdb.ledgers import Ledgers
 from agenttrace_adapters.duckdb.owners import Owners, all_owners, is_newest_first, newest_of
 from agenttrace_adapters.duckdb.questions import ProjectSpans
 from agenttrace_adapters.duckdb.rollups import Rollup
@@ -21,9 +22,6 @@ from agenttrace_core.model.algebra import Aggregation, Ranking
 from agenttrace_core.ports.index import View
 from agenttrace_core.query.ranking import check_ranking
 
-_LEDGERS = 3
-"""Projects, beside the one that is asked, whose ledgers are looked through and not forgotten yet."""
-
 
 class Analytics:
     """Answers what is asked of many spans.
@@ -31,14 +29,15 @@ class Analytics:
     Args:
         sql: runs DuckDB.
         sources: opens what views name.
+        ledgers: knows which traces stand in several places.
         rollups: whether roll-ups are asked.
     """
 
-    def __init__(self, sql: SqlRunner, sources: SourceCache, *, rollups: bool) -> None:
+    def __init__(self, sql: SqlRunner, sources: SourceCache, ledgers: Ledgers, *, rollups: bool) -> None:
         self._uses_rollups = rollups
         self._sql = sql
         self._sources = sources
-        self._ledgers: dict[str, Ledger] = {}
+        self._ledgers = ledgers
         self._owners = Owners()
 
     async def aggregate(self, view: View, spans: SpansTable, project: ProjectSpans, question: Aggregation) -> pa.Table:
@@ -55,13 +54,24 @@ class Analytics:
         sources = await self._sources.of_project(view, project)
         if is_newest_first(ranking):
             return await to_thread.run_sync(self._newest_owners, sources, column, ranking)
-        return await self._sql.work(all_owners, [*sources.found_in, *sources.corrections], column, ranking)
+        return await self._sql.work(self._all_owners, project, sources, column, ranking)
 
     async def owned(self, view: View, project: str, column: str, name: str) -> pa.Table:
         """Return the traces of an owner, newest first."""
         sources = await self._sources.of_project(view, project)
         names = pa.array([name], pa.string())
         return await to_thread.run_sync(self._owned, sources, column, names)
+
+    def _all_owners(
+        self,
+        connection: duckdb.DuckDBPyConnection,
+        project: str,
+        sources: Sources,
+        column: str,
+        ranking: Ranking,
+    ) -> pa.Table:
+        ledger = self._ledgers.of(project, sources).beside(sources.corrections)
+        return all_owners(connection, ledger, column, ranking)
 
     def _newest_owners(self, sources: Sources, column: str, ranking: Ranking) -> pa.Table:
         self._owners.forget(sources.found_in)
@@ -81,15 +91,6 @@ class Analytics:
         narrowed: Chosen,
     ) -> pa.Table:
         def ledger() -> Ledger:
-            return self._ledger(spans.project, sources)
+            return self._ledgers.of(spans.project, sources)
 
         return aggregate(connection, asked_of(question, spans, sources, rollups, narrowed, ledger))
-
-    def _ledger(self, project: str, sources: Sources) -> Ledger:
-        """Return a project's ledger. Its files are looked through again only when others have taken their place."""
-        known = self._ledgers.get(project)
-        files = [id(run) for run in sources.files]
-        if known is None or [id(run) for run in known.runs] != files:
-            known = Ledger.of(sources.files)
-            self._ledgers = {**dict(list(self._ledgers.items())[-_LEDGERS:]), project: known}
-        return known.beside(sources.live)

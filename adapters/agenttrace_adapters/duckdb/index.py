@@ -131,10 +131,12 @@ class DuckDBIndex(SpanRows, LogRows, Arrivals, SqlIndex, SpanQueries, TraceOwner
 
         scored = ScoredRows({name: await self._effective(view, project, name) for name in scores}, fetch)
         texts = TextBlocks(self._sources, is_used=self._grams)
+        ledger = await self._sources.of_project(view, project)
         return ProjectSpans(
             sql=self._sql,
             parts=await self._parts.of_project(view, project),
-            ledger=await self._sources.of_project(view, project),
+            ledger=ledger,
+            looked_through=lambda: self._ledgers.of(project, ledger).beside(ledger.corrections),
             scanner=RowScanner(self._sql, self._sources, self._parts, project, scored, by_now, texts),
             scores=scored.by_name,
             dropped=lambda source: self._sources.dropped(view, source),

@@ -9,6 +9,7 @@ from urllib.parse import parse_qsl
 import numpy as np
 
 from agenttrace_adapters.duckdb.analytics import Analytics
+from agenttrace_adapters.duckdb.ledgers import Ledgers
 from agenttrace_adapters.duckdb.logs import LogFiles
 from agenttrace_adapters.duckdb.objects import WHOLE_BYTES, Objects
 from agenttrace_adapters.duckdb.parts import Parts
@@ -31,6 +32,7 @@ class _Opened:
     sources: SourceCache
     parts: Parts
     logs: LogFiles
+    ledgers: Ledgers
     analytics: Analytics
 
 
@@ -114,8 +116,9 @@ class OpenedIndex:
         await self._sql.open()
         objects = Objects(self._storage, max_bytes=self._cache_bytes, whole_bytes=self._whole_bytes, cache=self._cache)
         sources = SourceCache(objects)
-        analytics = Analytics(self._sql, sources, rollups=self._rollups)
-        self._opened = _Opened(objects, sources, Parts(sources), LogFiles(objects), analytics)
+        ledgers = Ledgers()
+        analytics = Analytics(self._sql, sources, ledgers, rollups=self._rollups)
+        self._opened = _Opened(objects, sources, Parts(sources), LogFiles(objects), ledgers, analytics)
 
     async def aclose(self) -> None:
         """Unmap all files, and remove the local copies."""
@@ -141,6 +144,10 @@ class OpenedIndex:
     @property
     def _logs(self) -> LogFiles:
         return self._made.logs
+
+    @property
+    def _ledgers(self) -> Ledgers:
+        return self._made.ledgers
 
     @property
     def _analytics(self) -> Analytics:

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 import numpy as np
 import pyarrow as pa
 
 from agenttrace_adapters.duckdb.judge import Judge
+from agenttrace_adapters.duckdb.ledgers import ledger_table
 from agenttrace_adapters.duckdb.predicates import in_units
-from agenttrace_adapters.duckdb.runs import TraceRun, among
+from agenttrace_adapters.duckdb.runs import among
 from agenttrace_adapters.duckdb.scan import Entries
 from agenttrace_adapters.duckdb.search import Exact, bounds, lookup
 from agenttrace_adapters.duckdb.sql import SqlRunner
+from agenttrace_adapters.duckdb.trace_counts import Ledger
 from agenttrace_core.model.algebra import AllOf, Op, TraceCompare, TraceField, TraceOrder, TracePredicate, TraceSearch
 from agenttrace_core.schema.arrays import Bools, numbers
 from agenttrace_core.schema.keys import trace_words
@@ -43,12 +45,13 @@ class Ordered:
     Args:
         search: what is asked.
         judge: of ``search.where``.
-        ledger: all runs and corrections.
+        ledger: all of it, corrections too.
         exact: decides what bits and sums cannot.
     """
 
-    def __init__(self, search: TraceSearch, judge: Judge, ledger: Sequence[TraceRun], exact: Exact) -> None:
-        self._search, self._judge, self._ledger, self._exact = search, judge, ledger, exact
+    def __init__(self, search: TraceSearch, judge: Judge, ledger: Ledger, exact: Exact) -> None:
+        self._search, self._judge, self._runs, self._exact = search, judge, ledger.runs, exact
+        self._table = ledger_table(ledger, _LEDGER)
 
     async def run(self, sql: SqlRunner, marks: Entries) -> pa.Table:
         """Return the traces, at most as many as were asked for.
@@ -82,7 +85,11 @@ class Ordered:
             WITH added AS (
                 SELECT trace_hi AS hi, trace_lo AS lo, {sums}, min(start_ns) FILTER (spans > 0) AS start_ns,
                        greatest(max(end_ns) FILTER (spans > 0), min(start_ns) FILTER (spans > 0)) AS end_ns
-                FROM ledger GROUP BY ALL HAVING sum(ledger.spans) > 0
+                FROM ledger WHERE scattered GROUP BY ALL HAVING sum(ledger.spans) > 0
+                UNION ALL BY NAME
+                SELECT trace_hi AS hi, trace_lo AS lo, {", ".join(_ADDED)}, start_ns,
+                       greatest(end_ns, start_ns) AS end_ns
+                FROM ledger WHERE NOT scattered AND spans > 0
             )
             SELECT hi, lo, start_ns, {", ".join(f"coalesce({word}, 0)::UBIGINT AS {word}" for word in words)}
             FROM added {join} marks USING (hi, lo) WHERE {" AND ".join(conditions)}
@@ -90,7 +97,7 @@ class Ordered:
             LIMIT $size OFFSET $begin
             """,  # noqa: S608 - names and numbers of ours
             given,
-            {"ledger": _ledger_table(self._ledger), "marks": _marks_table(marks)},
+            {"ledger": self._table, "marks": _marks_table(marks)},
         )
         bits = np.stack([found[word].to_numpy() for word in words], axis=1)
         return Entries(found["hi"].to_numpy(), found["lo"].to_numpy(), found["start_ns"].to_numpy(), bits)
@@ -101,7 +108,7 @@ class Ordered:
         batch = batch.take(np.flatnonzero(judged.possible))
         order = np.lexsort((batch.lo, batch.hi))
         ids = batch.take(order)
-        sums = await lookup(self._ledger, ids)
+        sums = await lookup(self._runs, ids)
         place = among(ids.hi, ids.lo, numbers(sums, "trace_hi"), numbers(sums, "trace_lo"))
         verdict = self._judge.verdict(ids.bits[place], sums)
         wanted = verdict.possible & self._inside(sums)
@@ -145,10 +152,6 @@ def _ledger_conditions(where: TracePredicate) -> Iterator[str]:
     places = 12 if where.field is TraceField.COST_USD else 0
     op, limit, holds = in_units(where.op, where.value, places=places, bound=1 << 63)
     yield f"({_COMPARED[where.field]}) {op.value} {limit}" if holds is None else str(holds).upper()
-
-
-def _ledger_table(runs: Sequence[TraceRun]) -> pa.Table:
-    return pa.concat_tables([TRACES.empty_table().select(_LEDGER), *(run.sums.select(_LEDGER) for run in runs)])
 
 
 def _marks_table(marks: Entries) -> pa.Table:

@@ -11,7 +11,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from agenttrace_adapters.duckdb.ledgers import ledger_table
 from agenttrace_adapters.duckdb.runs import TraceRun, newest, sums_of
+from agenttrace_adapters.duckdb.trace_counts import Ledger
 from agenttrace_core.model.algebra import Interval, Measure, Ranking
 from agenttrace_core.model.trace import TracePosition
 from agenttrace_core.query.owners import OWNED, OWNERS, owners_of, within
@@ -120,30 +122,26 @@ def is_newest_first(ranking: Ranking) -> bool:
     return ranking.order is Measure.LAST_NS and ranking.descending
 
 
-def all_owners(
-    connection: duckdb.DuckDBPyConnection, runs: Sequence[TraceRun], column: str, ranking: Ranking
-) -> pa.Table:
-    """Add the whole ledger up by owner, and return a page: ``OWNERS``. ``runs`` hold corrections too."""
+def all_owners(connection: duckdb.DuckDBPyConnection, ledger: Ledger, column: str, ranking: Ranking) -> pa.Table:
+    """Add the whole ledger, corrections too, up by owner, and return a page: ``OWNERS``."""
     rank = RANKS[column]
-    columns = ["trace_hi", "trace_lo", "start_ns", "spans", "errors", "input_tokens", "output_tokens",
-               "cost_pico_usd", "unpriced", rank, column]  # fmt: skip
-    tables = [run.sums.select(columns) for run in runs]
-    if not tables:
-        return OWNERS.empty_table()
-    ledger = pa.concat_tables(tables)
-    connection.register("ledger", ledger.append_column("place", pa.array(np.arange(len(ledger)))))
+    summed = ("spans", "errors", "input_tokens", "output_tokens", "cost_pico_usd", "unpriced")
+    columns = ["trace_hi", "trace_lo", "start_ns", *summed, rank, column]
+    connection.register("ledger", ledger_table(ledger, columns))
     during = ranking.selection.during
     bounds = [f"start >= {during.start_ns:d}"] if during.start_ns is not None else []
     bounds += [f"start < {during.end_ns:d}"] if during.end_ns is not None else []
-    summed = ("spans", "errors", "input_tokens", "output_tokens", "cost_pico_usd", "unpriced")
     added = ", ".join(f"sum({name}) AS {name}" for name in summed)
     # As in the merging of sums: that of the least rank counts, and among equals the last table's.
     said = f"arg_min({column}, {{'a': {rank}, 'b': -place}})"
     statement = f"""
         WITH traces AS (
+            SELECT {", ".join(summed)}, start_ns AS start, {column} AS owner
+            FROM ledger WHERE NOT scattered AND spans > 0
+            UNION ALL
             SELECT {added}, min(start_ns) FILTER (spans > 0) AS start,
                    {said} FILTER ({column} IS NOT NULL AND ledger.spans > 0) AS owner
-            FROM ledger GROUP BY trace_hi, trace_lo HAVING sum(ledger.spans) > 0
+            FROM ledger WHERE scattered GROUP BY trace_hi, trace_lo HAVING sum(ledger.spans) > 0
         )
         SELECT owner AS dim0, sum(spans)::BIGINT AS spans, count(*) AS traces, sum(errors)::BIGINT AS errors,
                sum(input_tokens)::BIGINT AS input_tokens, sum(output_tokens)::BIGINT AS output_tokens,

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
+from anyio import to_thread
 
 from agenttrace_adapters.duckdb.exact import ExactTraces, Payloads, Versions
 from agenttrace_adapters.duckdb.judge import Judge
@@ -20,6 +21,7 @@ from agenttrace_adapters.duckdb.search import NewestFirst, TooMany, bounds
 from agenttrace_adapters.duckdb.select import Checks, NewestSpans
 from agenttrace_adapters.duckdb.sources import Sources
 from agenttrace_adapters.duckdb.sql import SqlRunner
+from agenttrace_adapters.duckdb.trace_counts import Ledger
 from agenttrace_core.model.algebra import EVERY_TRACE, Interval, Selection, TraceOrder, TraceSearch
 from agenttrace_core.model.trace import TracePosition
 from agenttrace_core.query.evaluate import matches
@@ -40,6 +42,7 @@ class ProjectSpans:
         sql: DuckDB.
         parts: of the project, newest first.
         ledger: what sums are added up of.
+        looked_through: returns it, corrections too, with what traces stand in several places.
         scanner: asks rows.
         scores: those that are asked for.
         dropped: says which rows of a source do not count.
@@ -52,6 +55,7 @@ class ProjectSpans:
     sql: SqlRunner
     parts: Sequence[Part]
     ledger: Sources
+    looked_through: Callable[[], Ledger]
     scanner: RowScanner
     scores: ScoresByName
     dropped: Callable[[str], Int64s | None]
@@ -89,7 +93,8 @@ class ProjectSpans:
                 pass
         least, _ = bounds(TraceSearch(during=search.during))
         marks = await _marks(scanner, [part for part in self.parts if part.max_start_ns >= least], judge)
-        return await Ordered(search, judge, self.runs, exact).run(self.sql, marks)
+        ledger = await to_thread.run_sync(self.looked_through)
+        return await Ordered(search, judge, ledger, exact).run(self.sql, marks)
 
     async def spans(self, selection: Selection, *, limit: int, after: tuple[int, str, str] | None) -> pa.Table:
         """Return the light rows of a selection, newest first, with their ``LOCATION``.
