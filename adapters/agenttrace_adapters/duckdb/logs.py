@@ -13,6 +13,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from agenttrace_adapters.duckdb.mapped import mapped_table
 from agenttrace_adapters.duckdb.objects import Objects
 from agenttrace_adapters.duckdb.rows import translated
 from agenttrace_core.model.score import ScorePlace, ScoreSelection
@@ -111,7 +112,7 @@ class LogFiles:
         if key not in self._runs:
             path = await self._objects.path(file.objects["traces"])
             with translated(path):
-                whole = pa.ipc.open_file(pa.memory_map(str(path))).read_all()
+                whole = mapped_table(path)
             self._runs[key] = _Run.of(file, project, whole)
             while len(self._runs) > _KEPT_RUNS:
                 self._runs.popitem(last=False)

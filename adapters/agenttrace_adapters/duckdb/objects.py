@@ -16,6 +16,7 @@ import anyio
 import pyarrow as pa
 
 from agenttrace_adapters.duckdb.footers import Footers
+from agenttrace_adapters.duckdb.mapped import let_go
 from agenttrace_adapters.duckdb.own_copies import OwnCopies
 from agenttrace_core.errors import AgentTraceError, CorruptionError, GoneError, NotFoundError
 from agenttrace_core.model.segment import StoredObject
@@ -55,6 +56,7 @@ _held: ContextVar[dict[str, LocalCopy] | None] = ContextVar("held", default=None
 def holding(method: _M) -> _M:
     """Keep the copies that a method comes to use where they are until it ends: engines open them by path.
 
+    Then it need not have what it read in memory either.
     What it meets that is damaged or gone, it says by ``CorruptionError`` and ``GoneError``.
     """
 
@@ -67,6 +69,8 @@ def holding(method: _M) -> _M:
                 raise GoneError(f"{error}: files were merged while they were read; ask again") from error
             except (pa.ArrowInvalid, OSError) as error:
                 raise CorruptionError(f"a file cannot be read: {error}") from error
+            finally:
+                let_go()
 
     return cast("_M", held)
 

@@ -10,6 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from agenttrace_adapters.duckdb.mapped import mapped_table
 from agenttrace_adapters.duckdb.measures import FROM_CELLS, Figures
 from agenttrace_adapters.duckdb.predicates import leaves
 from agenttrace_adapters.duckdb.rows import translated
@@ -43,9 +44,9 @@ class Rollup:
             UnavailableError: one is gone.
         """
         with translated(path):
-            cells = pa.ipc.open_file(pa.memory_map(str(path))).read_all()
+            cells = mapped_table(path)
         with translated(traces):
-            ledger = pa.ipc.open_file(pa.memory_map(str(traces))).read_all()
+            ledger = mapped_table(traces)
         metadata = cells.schema.metadata or {}
         # Cells are in the file's order of projects: of several, this one's are a slice.
         mine = np.flatnonzero(np.asarray(pc.equal(whole(cells["project"]), pa.scalar(project, pa.string()))))

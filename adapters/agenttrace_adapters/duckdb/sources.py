@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 from anyio import to_thread
 
 from agenttrace_adapters.duckdb.changes import CHANGES, ChangedTraces, ChangeRun, Changes
+from agenttrace_adapters.duckdb.mapped import mapped_table
 from agenttrace_adapters.duckdb.objects import Objects
 from agenttrace_adapters.duckdb.ranged import ObjectRows, footer_of
 from agenttrace_adapters.duckdb.rollups import Rollup
@@ -273,7 +274,7 @@ class SourceCache:
         if project not in runs:
             path = await self._objects.path(file.objects["traces"])
             with translated(path):
-                whole = pa.ipc.open_file(pa.memory_map(str(path))).read_all()
+                whole = mapped_table(path)
             runs[project] = _file_runs(str(file.id), whole, segments)
         return runs[project]
 
@@ -304,7 +305,7 @@ class SourceCache:
             if isinstance(told, StoredObject):
                 path = await self._objects.path(told)
                 with translated(path):
-                    told = pa.ipc.open_file(pa.memory_map(str(path))).read_all()
+                    told = mapped_table(path)
             own = told.filter(pc.equal(told["project"], pa.scalar(project, pa.string())))
             known[project, name] = ChangeRun(own) if len(own) else None
         run = known[project, name]
