@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import pyarrow as pa
 from anyio import to_thread
 
+from agenttrace_adapters.duckdb.mapped import mapped_table
 from agenttrace_adapters.duckdb.rows import translated
 from agenttrace_adapters.duckdb.sources import SourceCache
 from agenttrace_core.model.segment import SegmentFile
@@ -37,24 +37,24 @@ class TextBlocks:
     def __init__(self, sources: SourceCache, *, is_used: bool = True) -> None:
         self._sources, self._is_used = sources, is_used
 
-    async def asked(self, files: Sequence[SegmentFile], text: str) -> list[Asked]:
-        """Return of which files what rows are to be asked for a text. Those that are in none do not hold it."""
+    async def asked(self, files: Sequence[SegmentFile], *texts: str) -> list[Asked]:
+        """Return of which files what rows are to be asked for texts. Those that are in none do not hold all of them."""
         known = [file for file in files if self._is_used and "grams" in file.objects]
         paths = await self._sources.paths(known, "grams")
-        ranges = await to_thread.run_sync(_ranges, paths, text) if known else []
+        ranges = await to_thread.run_sync(_ranges, paths, texts) if known else []
         of_file = dict(zip((file.id for file in known), ranges, strict=True))
         whole = [file for file in files if of_file.get(file.id) is None]
         some = [(file, own) for file in files if (own := of_file.get(file.id))]
         return [*([Asked(whole, "TRUE")] if whole else []), *_in_batches(some)]
 
 
-def _ranges(paths: Sequence[Path], text: str) -> list[list[tuple[int, int]] | None]:
-    """Return what rows may hold a text, by file; None where all may."""
+def _ranges(paths: Sequence[Path], texts: Sequence[str]) -> list[list[tuple[int, int]] | None]:
+    """Return what rows may hold some texts, by file; None where all may."""
     found: list[list[tuple[int, int]] | None] = []
     for path in paths:
         with translated(path):
-            grams = Grams(pa.ipc.open_file(pa.memory_map(str(path))).read_all())
-        ranges = grams.ranges(text)
+            grams = Grams(mapped_table(path))
+        ranges = grams.ranges(*texts)
         found.append(None if ranges == [(0, grams.rows - 1)] else ranges)
     return found
 

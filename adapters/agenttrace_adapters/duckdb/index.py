@@ -10,11 +10,12 @@ import pyarrow as pa
 from agenttrace_adapters.duckdb.arrivals import arrivals
 from agenttrace_adapters.duckdb.by_now import ByNow
 from agenttrace_adapters.duckdb.grams import TextBlocks
-from agenttrace_adapters.duckdb.located import located, rows_of_project
+from agenttrace_adapters.duckdb.located import placed
 from agenttrace_adapters.duckdb.log_rows import LogRows
 from agenttrace_adapters.duckdb.masks import RowScanner
 from agenttrace_adapters.duckdb.objects import holding
 from agenttrace_adapters.duckdb.parts import Part
+from agenttrace_adapters.duckdb.predicates import texts_of_all
 from agenttrace_adapters.duckdb.questions import ProjectSpans
 from agenttrace_adapters.duckdb.scored import ScoredRows
 from agenttrace_adapters.duckdb.scores import known_field, known_spans, known_traces
@@ -69,8 +70,8 @@ class DuckDBIndex(SpanRows, LogRows, Arrivals, SqlIndex, SpanQueries, TraceOwner
         places = await self._sources.paths(with_light, "light")
         paths = {str(file.id): path for file, path in zip(with_light, places, strict=True)}
         dropped = {source: rows for source in paths if (rows := self._sources.dropped(view, source)) is not None}
-        live = [located(c.rows.select(LIGHT.names), c.id, self._kept(view, c.id, rows_of_project(c.rows, project)))
-                for c in view.live.chunks]  # fmt: skip
+        parts = await self._parts.of_project(view, project)
+        live = [placed(part.table, part.source) for part in reversed(parts) if part.table is not None]
         live_rows = pa.concat_tables([pa.schema([*LIGHT_ROWS, *LOCATION]).empty_table(), *live])
         changes = (await self._sources.of_project(view, project)).changes
         amended = pa.concat_tables([AMENDED.empty_table(), *(await self._sources.amended(view, project)).values()])
@@ -152,8 +153,18 @@ class DuckDBIndex(SpanRows, LogRows, Arrivals, SqlIndex, SpanQueries, TraceOwner
         named = asks_for_names(aggregation)
         names = _scores_of(aggregation)
         spans, parts = await self._spans_table(view, project, named=named), await self._project(view, project, names)
+        spans = await self._narrowed(view, spans, texts_of_all(aggregation.selection.spans))
         aggregation = await self._with_known_scores(view, project, aggregation)
         return await self._analytics.aggregate(view, spans, parts, aggregation)
+
+    async def _narrowed(self, view: View, spans: SpansTable, texts: Sequence[str]) -> SpansTable:
+        """Leave out what cannot hold all of some texts."""
+        if not texts:
+            return spans
+        plain = sorted(spans.paths.keys() - spans.touched())
+        files = [file for source in plain if (file := self._sources.file(view, source)) is not None]
+        asked = await TextBlocks(self._sources, is_used=self._grams).asked(files, *texts)
+        return replace(spans, narrowed=[([str(file.id) for file in a.files], a.condition) for a in asked])
 
     async def _with_known_scores(self, view: View, project: str, question: Aggregation) -> Aggregation:
         """Look up the scores that a question asks for."""

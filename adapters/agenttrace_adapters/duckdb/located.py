@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from anyio import to_thread
@@ -37,9 +36,10 @@ def located(table: pa.Table, source: str, rows: Int64s) -> pa.Table:
     return pa.table(columns, schema=pa.schema([*table.schema, *LOCATION]))
 
 
-def rows_of_project(rows: pa.Table, project: str) -> Int64s:
-    """Return the numbers of the rows that are a project's."""
-    return np.flatnonzero(np.asarray(is_text(rows["project"], project)))
+def placed(rows: pa.Table, source: str) -> pa.Table:
+    """Return rows that hold the columns of ``LIGHT`` and ``row``, with their source, which is one."""
+    columns = [*rows.select(LIGHT.names).columns, repeated(source, len(rows)), rows["row"]]
+    return pa.table(columns, schema=pa.schema([*rows.select(LIGHT.names).schema, *LOCATION]))
 
 
 def is_text(column: pa.ChunkedArray, text: str) -> pa.ChunkedArray:

@@ -100,6 +100,17 @@ def leaves(predicate: SpanPredicate) -> Iterable[Compare | Present | Contains]:
             yield predicate
 
 
+def texts_of_all(predicate: SpanPredicate) -> list[str]:
+    """Return texts that every span which satisfies a predicate holds in its light row."""
+    match predicate:
+        case And(of):
+            return [text for part in of for text in texts_of_all(part)]
+        case Contains(text, payload):
+            return [] if payload else [text]
+        case _:
+            return []
+
+
 @dataclass(frozen=True, slots=True)
 class _Compiler:
     parameters: Parameters

@@ -33,6 +33,8 @@ class SpansTable:
         dropped: by file id, the rows that do not count, ascending.
         amended: rows of files of which a column is no longer as written, in the schema ``AMENDED``.
         live: rows that are not in files yet, as they are by now: ``LIGHT`` and ``LOCATION``.
+        narrowed: of files that are as they were written, in an order, a condition over ``file_index`` in that order
+            and ``file_row_number`` that is true of all rows that matter; None where all rows of all files may.
         names: ``TRACE_NAMES`` that are to be put where rows have no session or user; None where nobody asks.
     """
 
@@ -42,11 +44,13 @@ class SpansTable:
     amended: pa.Table
     live: pa.Table
     names: pa.Table | None = None
+    narrowed: Sequence[tuple[Sequence[str], str]] | None = None
 
     def only(self, files: Collection[str], *, live: bool = True) -> SpansTable:
         """Return the same of some files alone, with or without what is live."""
         paths = {source: path for source, path in self.paths.items() if source in files}
-        return replace(self, paths=paths, live=self.live if live else self.live.slice(0, 0))
+        narrowed = self.narrowed if len(paths) == len(self.paths) else None
+        return replace(self, paths=paths, live=self.live if live else self.live.slice(0, 0), narrowed=narrowed)
 
     def touched(self) -> set[str]:
         """Return the files that are not, to the last row, as they were written: roll-ups do not hold for them."""
@@ -69,19 +73,21 @@ class SpansTable:
         listed = ", ".join(_quoted(name) for name in columns)
         parts = [f"SELECT {listed} FROM spans_live"]  # noqa: S608 - column names of our own schema
         touched = self.touched()
-        if len(touched) < len(self.paths):
-            parts.append(self._of_files(connection, "spans_plain", self.paths.keys() - touched, columns))
+        plain = [(sorted(self.paths.keys() - touched), "TRUE")] if len(touched) < len(self.paths) else []
+        for number, (sources, among) in enumerate(plain if self.narrowed is None else self.narrowed):
+            rows = self._of_files(connection, f"spans_plain{number}", sources, columns)
+            parts.append(f"{rows} AND {among}")
         if touched:
             connection.register("spans_dropped", _pairs(self.dropped, touched))
             connection.register("spans_amended", self.amended)
-            parts.append(self._of_files(connection, "spans_touched", touched, columns))
+            parts.append(self._of_files(connection, "spans_touched", sorted(touched), columns))
         return " UNION ALL ".join(parts)
 
     def _of_files(
         self, connection: duckdb.DuckDBPyConnection, name: str, sources: Iterable[str], columns: Sequence[str]
     ) -> str:
         """Select from some files; the table ``name`` says which is where. Untouched ones need no look-up a row."""
-        of = {source: str(self.paths[source]) for source in sorted(sources)}
+        of = {source: str(self.paths[source]) for source in sources}
         is_touched = name == "spans_touched"
         # A list of paths, never a pattern: what the catalog does not name is not there.
         listed_paths = ", ".join(_literal(path) for path in of.values())

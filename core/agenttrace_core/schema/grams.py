@@ -98,9 +98,9 @@ class Grams:
         """Rows of all blocks."""
         return int(self._end[-1])
 
-    def ranges(self, text: str) -> list[tuple[int, int]]:
-        """Return which rows may hold a text, whatever the case: the first and the last of each run of them."""
-        may = self._may_hold(text)
+    def ranges(self, *texts: str) -> list[tuple[int, int]]:
+        """Return which rows may hold all of some texts, whatever the case: the first and last of each run of them."""
+        may: Bools = np.logical_and.reduce([self._may_hold(text) for text in texts])
         edges = np.flatnonzero(np.diff(np.concatenate([[False], may, [False]])))
         begin = np.concatenate([[0], self._end])
         return [(int(begin[first]), int(begin[end]) - 1) for first, end in edges.reshape(-1, 2)]

@@ -13,7 +13,21 @@ from hypothesis import strategies as st
 
 from agenttrace_adapters.duckdb import DuckDBIndex
 from agenttrace_contracts.index_world import BASE_NS, LocalFolderObjects, World, light_row
-from agenttrace_core.model.algebra import And, Contains, Not, Or, Selection, Some, SpanPredicate, TraceSearch
+from agenttrace_core.model.algebra import (
+    Aggregation,
+    And,
+    Column,
+    Compare,
+    Contains,
+    Measure,
+    Not,
+    Op,
+    Or,
+    Selection,
+    Some,
+    SpanPredicate,
+    TraceSearch,
+)
 
 _IDS = [f"{n:016x}{n:016x}" for n in range(1, 7)]
 _LETTERS = "kKiI\u212a\u0130\u017fsSaB \0%_*é"
@@ -71,6 +85,9 @@ def test_no_answer_depends_on_what_is_skipped(
                 await index.spans(view, "default", Selection(predicate), limit=50) for index in (with_grams, without)
             ]
             assert rows[0].equals(rows[1])
+            counted = Aggregation(Selection(predicate), (Measure.SPANS, Measure.TRACES, Measure.ERRORS))
+            figures = [await index.aggregate(view, "default", counted) for index in (with_grams, without)]
+            assert figures[0].equals(figures[1])
 
     _run(check)
 
@@ -88,6 +105,9 @@ def test_files_that_cannot_hold_a_text_are_not_read() -> None:
         world.storage.local_path(file.objects["light"].key).unlink()
         answer = await with_grams.search(world.view(), "default", TraceSearch(Some(Contains("needle"))))
         assert len(answer) == 0
+        selection = Selection(And((Compare(Column("name"), Op.EQ, "chat"), Contains("needle"))))
+        figures = await with_grams.aggregate(world.view(), "default", Aggregation(selection, (Measure.SPANS,)))
+        assert len(figures) == 0
 
     _run(check)
 
