@@ -41,6 +41,8 @@ _log = logging.getLogger(__name__)
 _NS = 1_000_000_000
 _LOOK_AGAIN_S = 3_600.0
 _RESTORED_DAYS = 2
+_LEAST_ALONE = 4_096
+"""Rows of a file that is worth being written again alone. Fewer are read as quickly as they are."""
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
 
 
@@ -72,7 +74,8 @@ def plan(snapshot: Snapshot, config: CompactConfig, now_ns: int) -> Sequence[Seg
 
     A file of which something has expired is written again alone, without it. Others are merged with those
     of their window: as soon as there are ``fan_in`` of one level, or more than half as many and no other fits into one
-    with them; and all that fit into one when the window is over.
+    with them; and all that fit into one when the window is over. What then is still as it was flushed, and not
+    short, is written again alone too: only merged files have roll-ups, and tell where a text may be.
     """
     for file in snapshot.files:
         if _expired(file, config, now_ns):
@@ -85,9 +88,16 @@ def plan(snapshot: Snapshot, config: CompactConfig, now_ns: int) -> Sequence[Seg
     for (_, _, level), files in sorted(groups.items(), key=lambda item: item[0][1:]):
         chosen = _fitting(files, config)
         is_full = len(chosen) == config.fan_in or config.fan_in // 2 < len(chosen) < len(files)
-        if len(chosen) >= 2 and (is_full or level == -1):
+        if (len(chosen) >= 2 and (is_full or level == -1)) or (level == -1 and _is_plain(chosen)):
             return chosen
     return ()
+
+
+def _is_plain(files: Sequence[SegmentFile]) -> bool:
+    """Whether this is one file that questions would be quicker of if it were merged."""
+    if len(files) != 1 or files[0].kind is not FileKind.SPANS or files[0].level > 0:
+        return False
+    return sum(segment.rows for segment in files[0].segments) >= _LEAST_ALONE
 
 
 def _expired(file: SegmentFile, config: CompactConfig, now_ns: int) -> list[Segment]:
