@@ -53,14 +53,14 @@ class Analytics:
         check_ranking(ranking)
         sources = await self._sources.of_project(view, project)
         if is_newest_first(ranking):
-            return await to_thread.run_sync(self._newest_owners, sources, column, ranking)
+            return await to_thread.run_sync(self._newest_owners, project, sources, column, ranking)
         return await self._sql.work(self._all_owners, project, sources, column, ranking)
 
     async def owned(self, view: View, project: str, column: str, name: str) -> pa.Table:
         """Return the traces of an owner, newest first."""
         sources = await self._sources.of_project(view, project)
         names = pa.array([name], pa.string())
-        return await to_thread.run_sync(self._owned, sources, column, names)
+        return await to_thread.run_sync(self._owned, project, sources, column, names)
 
     def _all_owners(
         self,
@@ -70,16 +70,21 @@ class Analytics:
         column: str,
         ranking: Ranking,
     ) -> pa.Table:
-        ledger = self._ledgers.of(project, sources).beside(sources.corrections)
-        return all_owners(connection, ledger, column, ranking)
+        return all_owners(connection, self._ledger(project, sources), column, ranking)
 
-    def _newest_owners(self, sources: Sources, column: str, ranking: Ranking) -> pa.Table:
-        self._owners.forget(sources.found_in)
-        return self._owners.newest(sources.found_in, sources.corrections, column, ranking)
+    def _newest_owners(self, project: str, sources: Sources, column: str, ranking: Ranking) -> pa.Table:
+        ledger = self._ledger(project, sources)
+        self._owners.forget(ledger.runs)
+        return self._owners.newest(sources, ledger, column, ranking)
 
-    def _owned(self, sources: Sources, column: str, names: pa.Array) -> pa.Table:
-        self._owners.forget(sources.found_in)
-        return newest_of(self._owners.owned(sources.found_in, sources.corrections, column, names))
+    def _owned(self, project: str, sources: Sources, column: str, names: pa.Array) -> pa.Table:
+        ledger = self._ledger(project, sources)
+        self._owners.forget(ledger.runs)
+        return newest_of(self._owners.owned(ledger, column, names))
+
+    def _ledger(self, project: str, sources: Sources) -> Ledger:
+        """Return a project's ledger with its corrections."""
+        return self._ledgers.of(project, sources).beside(sources.corrections)
 
     def _aggregate(
         self,

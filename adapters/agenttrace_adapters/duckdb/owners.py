@@ -10,16 +10,19 @@ import duckdb
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+import xxhash
 
 from agenttrace_adapters.duckdb.ledgers import ledger_table
-from agenttrace_adapters.duckdb.runs import TraceRun, newest, sums_of
-from agenttrace_adapters.duckdb.trace_counts import Ledger
+from agenttrace_adapters.duckdb.runs import TraceRun, newest
+from agenttrace_adapters.duckdb.sources import Sources
+from agenttrace_adapters.duckdb.trace_counts import Ledger, through
 from agenttrace_core.model.algebra import Interval, Measure, Ranking
 from agenttrace_core.model.trace import TracePosition
 from agenttrace_core.query.owners import OWNED, OWNERS, owners_of, within
 from agenttrace_core.query.ranking import page_of
-from agenttrace_core.query.sums import newest_first
+from agenttrace_core.query.sums import merge_sums, newest_first
 from agenttrace_core.schema.arrays import UInt64s, numbers, whole
+from agenttrace_core.schema.tables import TRACES
 from agenttrace_core.schema.traces import OWNED as RANKS
 
 _Numbers = np.ndarray[Any, np.dtype[Any]]
@@ -30,26 +33,33 @@ _GROWS = 4
 
 @dataclass(frozen=True, slots=True)
 class NamedRows:
-    """Which rows of a run name whom: those of the name with code ``i`` are ``rows[first[i]:first[i + 1]]``."""
+    """Which rows of a run name whom: ``rows`` in the order of the ``hashes`` of the names, which are ascending."""
 
-    names: pa.Array
+    hashes: UInt64s
     rows: _Numbers
-    first: _Numbers
 
     @classmethod
     def of(cls, run: TraceRun, column: str) -> NamedRows:
         """Sort a run's rows by whom they name."""
         encoded = whole(run.sums[column]).dictionary_encode()
-        codes = encoded.indices.fill_null(-1).to_numpy().astype(np.int64)
-        rows = np.argsort(codes, kind="stable")
-        first = codes[rows].searchsorted(np.arange(len(encoded.dictionary) + 1))
-        return cls(encoded.dictionary, rows.astype(np.int32), first.astype(np.int32))
+        codes = np.asarray(encoded.indices.fill_null(-1)).astype(np.int64)
+        named = np.flatnonzero(codes >= 0)
+        hashes = hashes_of(encoded.dictionary)[codes[named]]
+        order = np.argsort(hashes, kind="stable")
+        return cls(hashes[order], named[order].astype(np.int32))
 
-    def of_names(self, names: pa.Array) -> _Numbers:
-        """Return the rows that name one of ``names``."""
-        codes = np.flatnonzero(np.asarray(pc.is_in(self.names, value_set=names)))
-        pieces = [self.rows[self.first[code] : self.first[code + 1]] for code in codes]
-        return np.concatenate([np.zeros(0, np.int32), *pieces])
+    def of_names(self, hashes: UInt64s) -> _Numbers:
+        """Return the rows that name one of those whose hashes are given, and hardly any other."""
+        left, right = self.hashes.searchsorted(hashes), self.hashes.searchsorted(hashes, side="right")
+        counts = right - left
+        place = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts) + np.repeat(left, counts)
+        rows: _Numbers = self.rows[place]
+        return rows
+
+
+def hashes_of(names: pa.Array) -> UInt64s:
+    """Return a number for each name."""
+    return np.array([xxhash.xxh3_64_intdigest(name) for name in names.cast(pa.binary()).to_pylist()], np.uint64)
 
 
 class Owners:
@@ -63,18 +73,25 @@ class Owners:
         kept = {id(run) for run in runs}
         self._named = {key: held for key, held in self._named.items() if key[0] in kept}
 
-    def owned(
-        self, runs: Sequence[TraceRun], corrections: Sequence[TraceRun], column: str, names: pa.Array
-    ) -> pa.Table:
-        """Return the traces of some owners: ``TRACES``, one row each."""
-        hi, lo = self._ids(runs, column, names)
-        sums = sums_of([*runs, *corrections], hi, lo)
+    def owned(self, ledger: Ledger, column: str, names: pa.Array) -> pa.Table:
+        """Return the traces of some owners: ``TRACES``, one row each. ``ledger`` has corrections too."""
+        hashes = np.unique(hashes_of(names))
+        known, shared = [TRACES.empty_table()], [(np.zeros(0, np.uint64), np.zeros(0, np.uint64))]
+        for run in ledger.runs:
+            rows = self._of(run, column).of_names(hashes)
+            if len(rows):
+                hi, lo = numbers(run.sums, "trace_hi")[rows], numbers(run.sums, "trace_lo")[rows]
+                others = through(ledger.repeated, hi)
+                shared.append((hi[others], lo[others]))
+                known.append(run.sums.take(pa.array(rows[~others])))
+        # Of most traces these rows are all there is. Of others, more is added up.
+        ids = np.unique(np.stack([np.concatenate([pair[i] for pair in shared]) for i in range(2)], axis=1), axis=0)
+        hi, lo = np.ascontiguousarray(ids[:, 0]), np.ascontiguousarray(ids[:, 1])
+        sums = merge_sums([*known, *(more for run in ledger.runs if (more := run.select(hi, lo)) is not None)])
         # A run may name another than the ledger as a whole does.
         return sums.filter(pc.is_in(sums[column], value_set=names))
 
-    def newest(
-        self, runs: Sequence[TraceRun], corrections: Sequence[TraceRun], column: str, ranking: Ranking
-    ) -> pa.Table:
+    def newest(self, sources: Sources, ledger: Ledger, column: str, ranking: Ranking) -> pa.Table:
         """Return a page of owners, those of the newest traces first.
 
         The owners of the newest traces are those whose traces are newest. Once enough of them have traces above
@@ -84,14 +101,14 @@ class Owners:
         most = _most(ranking)
         count = _FIRST_TRACES * ranking.limit
         while True:
-            traces = newest(runs, corrections, count, most)
+            traces = newest(sources.found_in, sources.corrections, count, most)
             is_all = len(traces) < count
             recent = within(traces, Interval(during.start_ns, None))
             names = recent[column].unique().drop_null()
             if len(names) < ranking.limit and len(recent) == count:
                 count *= _GROWS
                 continue
-            found = owners_of(within(self.owned(runs, corrections, column, names), during), column)
+            found = owners_of(within(self.owned(ledger, column, names), during), column)
             if not is_all and len(recent) == len(traces):
                 last = pa.scalar(int(numbers(traces, "start_ns")[-1]), pa.int64())
                 found = found.filter(pc.greater(found["last_ns"], last))
@@ -99,16 +116,6 @@ class Owners:
             if len(page) == ranking.limit or is_all or len(recent) < len(traces):
                 return page
             count *= _GROWS
-
-    def _ids(self, runs: Sequence[TraceRun], column: str, names: pa.Array) -> tuple[UInt64s, UInt64s]:
-        hi, lo = [np.zeros(0, np.uint64)], [np.zeros(0, np.uint64)]
-        for run in runs:
-            rows = self._of(run, column).of_names(names)
-            if len(rows):
-                hi.append(numbers(run.sums, "trace_hi")[rows])
-                lo.append(numbers(run.sums, "trace_lo")[rows])
-        pairs = np.unique(np.stack([np.concatenate(hi), np.concatenate(lo)], axis=1), axis=0)
-        return np.ascontiguousarray(pairs[:, 0]), np.ascontiguousarray(pairs[:, 1])
 
     def _of(self, run: TraceRun, column: str) -> NamedRows:
         known = self._named.get((id(run), column))
