@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from agenttrace_adapters.duckdb.objects import Objects
-from agenttrace_adapters.duckdb.rows import ParquetRows, groups_of, lacks, rows_reaching, translated
+from agenttrace_adapters.duckdb.rows import ParquetRows, groups_of, rows_reaching, translated
 from agenttrace_core.errors import CorruptionError
 from agenttrace_core.model.segment import StoredObject
 from agenttrace_core.schema.arrays import Int64s
@@ -96,10 +96,6 @@ class ObjectRows:
     def weight(self) -> int:
         """Column chunks that the footer tells of: what an open object holds in memory, about a kilobyte each."""
         return self._footer.num_row_groups * self._footer.num_columns
-
-    def lacks(self, column: str) -> bool:
-        """Say whether some row may have no value in a flat column."""
-        return lacks(self._footer, self._schema, column)
 
     def rows_reaching(self, column: str, least: int) -> Int64s:
         """Return the numbers of the rows of all groups in which ``column`` (a number) may be ``least`` or more."""

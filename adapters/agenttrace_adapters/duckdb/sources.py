@@ -19,7 +19,7 @@ from agenttrace_adapters.duckdb.mapped import mapped_table
 from agenttrace_adapters.duckdb.objects import Objects
 from agenttrace_adapters.duckdb.ranged import ObjectRows, footer_of
 from agenttrace_adapters.duckdb.rollups import Rollup
-from agenttrace_adapters.duckdb.rows import ParquetRows, translated
+from agenttrace_adapters.duckdb.rows import ParquetRows, lacks, translated
 from agenttrace_adapters.duckdb.runs import TraceRun
 from agenttrace_adapters.duckdb.spans import AMENDED
 from agenttrace_adapters.duckdb.trace_names import NAMED, trace_names
@@ -33,7 +33,7 @@ from agenttrace_core.schema.tables import LIGHT, LOGS, PAYLOAD
 
 _SCHEMAS = {"light": LIGHT, "payload": PAYLOAD, "records": LOGS}
 _OPEN_OBJECTS = 256
-_OPEN_WEIGHT = 150_000
+_OPEN_WEIGHT = 100_000
 _VIEWS = 4
 _SEGMENTS_AS_THEY_ARE = 4
 """A project's segments in one file that are searched one by one; of more, one run is made."""
@@ -149,8 +149,9 @@ class SourceCache:
             rows = self.chunk(view, run.source).rows
             return any(rows[name].null_count for name in NAMED)
         if file.id not in self._lacking:
-            reader = await self.rows(file, "light")
-            self._lacking[file.id] = any(reader.lacks(name) for name in NAMED)
+            # Not by a reader, which would be kept: this is asked of every file, and but once.
+            footer = await self.footer(file, "light")
+            self._lacking[file.id] = any(lacks(footer, LIGHT, name) for name in NAMED)
         return self._lacking[file.id]
 
     async def amended(self, view: View, project: str) -> dict[str, pa.Table]:
