@@ -13,7 +13,7 @@ from tests.benchmarks.report import Table, quantiles
 from tests.benchmarks.server import Server, process_name
 
 _WARM_UP = 2
-_GIVEN_UP_S = 10.0
+_GIVEN_UP_S = 7.0
 
 
 @dataclass(frozen=True, slots=True)
