@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import duckdb
@@ -16,6 +16,8 @@ from agenttrace_adapters.duckdb.measures import QUANTILES, Figures, answer_type
 from agenttrace_adapters.duckdb.predicates import condition
 from agenttrace_adapters.duckdb.quantiles import Values, add_lists, quantiles_of
 from agenttrace_adapters.duckdb.rollups import SUMMED, Rollup, answerable, asks_for_agents
+from agenttrace_adapters.duckdb.row_members import members_of_rows
+from agenttrace_adapters.duckdb.runs import TraceRun
 from agenttrace_adapters.duckdb.sources import Sources
 from agenttrace_adapters.duckdb.spans import SpansTable
 from agenttrace_adapters.duckdb.trace_counts import Ledger, Members, codes_of, counted, members_of_cells
@@ -194,28 +196,54 @@ class _Work:
         """Return how many traces each group has, by the keys of the answer."""
         assert self._asked.ledger is not None, "given where traces are asked for"
         keys = [*self._grouping.dims, "other"]
+        runs = self._placed_runs()
         parameters = Parameters()
-        rows = self._selected_rows(parameters, bucketed=False)
+        where = self._where(parameters)
+        self._register(parameters)
+        placed, by_row = (
+            members_of_rows(self._connection, self._asked.spans, runs, self._grouping, where, parameters)
+            if runs
+            else (None, [])
+        )
+        parameters = Parameters()
+        rows = self._selected_rows(parameters, but=runs, bucketed=False)
         listed = ", ".join(keys)
         of_rows = self._fetch(f"SELECT DISTINCT {listed}, trace_id FROM ({rows})", parameters)  # noqa: S608
         of_cells = self._fetch(f"SELECT {listed}, cell FROM of_cells") if self._asked.rollups else None  # noqa: S608
-        groups = (
-            of_rows.select(keys)
-            if of_cells is None
-            else pa.concat_tables([of_rows.select(keys), of_cells.select(keys)])
-        )
+        told = [table.select(keys) for table in (of_rows, of_cells, placed) if table is not None]
+        groups = pa.concat_tables(told)
         group, first = codes_of(groups, keys)
+        own, rest = group[: len(of_rows)], group[len(of_rows) :]
         words = words_of_hex(whole(of_rows["trace_id"]), 16)
-        members = Members(group[: len(of_rows)], words[:, 0], words[:, 1])
+        before = 0 if of_cells is None else len(of_cells)
         counts = counted(
             self._asked.ledger,
-            members,
-            [] if of_cells is None else members_of_cells(self._asked.rollups, of_cells["cell"], group[len(of_rows) :]),
+            Members(own, words[:, 0], words[:, 1]),
+            [] if of_cells is None else members_of_cells(self._asked.rollups, of_cells["cell"], rest[:before]),
+            [replace(members, group=rest[before:][members.group]) for members in by_row],
             self._asked.question.selection.during,
             self._asked.edges,
         )
         by_key = groups.take(pa.array(first)).take(counts["group"]).append_column("traces", counts["traces"])
         return by_key if self._asked.edges is None else by_key.append_column("bucket_ns", counts["bucket_ns"])
+
+    def _placed_runs(self) -> dict[str, list[TraceRun]]:
+        """Return files of whose rows the numbers say of what traces they are, and what they have of the ledger."""
+        spans = self._asked.spans
+        is_joined = spans.names is not None and len(spans.names) > 0
+        if (
+            self._asked.ledger is None
+            or self._asked.narrowed.rows is not None
+            or spans.narrowed is not None
+            or is_joined
+        ):
+            return {}
+        plain = spans.paths.keys() - spans.touched()
+        runs: dict[str, list[TraceRun]] = {}
+        for run in self._asked.ledger.runs:
+            if run.source in plain:
+                runs.setdefault(run.source, []).append(run)
+        return runs
 
     # -- the whole ----------------------------------------------------------------------------
 
@@ -261,9 +289,11 @@ class _Work:
         schema += [pa.field(m.value, answer_type(m)) for m in question.measures]
         return self._fetch(statement).select([*keys, *question.measures]).cast(pa.schema(schema))
 
-    def _selected_rows(self, parameters: Parameters, *, bucketed: bool = True) -> str:
+    def _selected_rows(self, parameters: Parameters, *, but: Collection[str] = (), bucketed: bool = True) -> str:
         located = LOCATION.names if self._asked.narrowed.rows is not None else ()
-        rows = self._asked.spans.select(self._connection, (*LIGHT.names, *located))
+        spans = self._asked.spans
+        spans = spans.only(spans.paths.keys() - set(but)) if but else spans
+        rows = spans.select(self._connection, (*LIGHT.names, *located))
         return self._grouping.grouped(rows, parameters, self._where(parameters), bucketed=bucketed)
 
     def _where(self, parameters: Parameters) -> str:

@@ -83,6 +83,12 @@ class SpansTable:
             parts.append(self._of_files(connection, "spans_touched", sorted(touched), columns))
         return " UNION ALL ".join(parts)
 
+    def rows_of_files(
+        self, connection: duckdb.DuckDBPyConnection, sources: Sequence[str], columns: Sequence[str]
+    ) -> str:
+        """Return a SELECT of rows of files that are not ``touched``; ``file_index`` is the place among ``sources``."""
+        return self._of_files(connection, "spans_plain", sources, columns)
+
     def _of_files(
         self, connection: duckdb.DuckDBPyConnection, name: str, sources: Iterable[str], columns: Sequence[str]
     ) -> str:

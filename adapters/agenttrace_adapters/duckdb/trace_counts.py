@@ -10,6 +10,7 @@ import numpy as np
 import pyarrow as pa
 
 from agenttrace_adapters.duckdb.rollups import Rollup
+from agenttrace_adapters.duckdb.row_members import RowMembers
 from agenttrace_adapters.duckdb.runs import TraceRun
 from agenttrace_core.model.algebra import Interval
 from agenttrace_core.query.buckets import floor_to
@@ -138,7 +139,12 @@ def _has(rollup: Rollup, cells: Int64s, place: Int64s, groups: int) -> np.ndarra
 
 
 def counted(
-    ledger: Ledger, members: Members, of_cells: Iterable[CellMembers], during: Interval, edges: Int64s | None
+    ledger: Ledger,
+    members: Members,
+    of_cells: Iterable[CellMembers],
+    of_rows: Iterable[RowMembers],
+    during: Interval,
+    edges: Int64s | None,
 ) -> pa.Table:
     """Count traces that start within ``during``, each once a group: columns ``group``, ``bucket_ns``, ``traces``.
 
@@ -153,6 +159,12 @@ def counted(
         row = np.flatnonzero(elsewhere)[row]
         scattered.append(Members(own.group[place], own.rollup.hi[row], own.rollup.lo[row]))
         counts += _by_bucket_of_file(own, ~elsewhere, during, edges)
+    for rows in of_rows:
+        shared = through(ledger.repeated, rows.hi)
+        chosen = np.flatnonzero(shared[rows.trace])
+        trace = rows.trace[chosen]
+        scattered.append(Members(rows.group[rows.place[chosen]], rows.hi[trace], rows.lo[trace]))
+        counts.append(_by_bucket_of_rows(rows, ~shared & _inside(rows.start, during), edges))
     parts = (np.concatenate([getattr(m, name) for m in scattered]) for name in ("group", "hi", "lo"))
     rest = Members(*parts).distinct()
     start = ledger.starts(rest.hi, rest.lo) if len(rest.hi) else np.zeros(0, np.int64)
@@ -177,6 +189,22 @@ def _by_bucket_of_file(
         found = np.count_nonzero(own.has & (counts & (bucket == ns)), axis=1)
         some = found > 0
         yield own.group[some], np.full(some.sum(), ns), found[some]
+
+
+def _by_bucket_of_rows(rows: RowMembers, counts: Bools, edges: Int64s | None) -> tuple[Int64s, Int64s, Int64s]:
+    """Return how many of a file's traces each group has, by bucket."""
+    buckets, of_counted = np.unique(_buckets(rows.start[counts], edges), return_inverse=True)
+    slot = np.zeros(len(counts), np.int64)
+    slot[counts] = of_counted
+    chosen = np.flatnonzero(counts[rows.trace])
+    size = max(1, len(buckets))
+    pair = rows.place[chosen].astype(np.int64) * size + slot[rows.trace[chosen]]
+    if size * len(rows.group) > _MOST_PLACES:
+        some, count = np.unique(pair, return_counts=True)
+        return rows.group[some // size], buckets[some % size], count
+    found = np.bincount(pair, minlength=size * len(rows.group))
+    some = np.flatnonzero(found)
+    return rows.group[some // size], buckets[some % size], found[some]
 
 
 def _inside(start: Int64s, during: Interval) -> Bools:
