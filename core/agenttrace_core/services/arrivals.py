@@ -8,7 +8,6 @@ now; one view has it all, so that nothing falls between two looks.
 from __future__ import annotations
 
 import time
-from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
@@ -29,6 +28,7 @@ from agenttrace_core.schema.keys import identity_hashes, mixed
 from agenttrace_core.schema.tables import LIGHT
 from agenttrace_core.services.otlp_pieces import located
 from agenttrace_core.services.read import ReadService
+from agenttrace_core.services.told import Told
 from agenttrace_core.wire.payload_texts import SpanPayloads
 
 _QUESTION = "live"
@@ -55,7 +55,7 @@ class StreamConfig:
     Attributes:
         batch: rows that are read at once.
         patience_s: how long a stream may go without having caught up, before what it has missed is skipped.
-        remembered: how many of the spans told last are not told again when they are sent again.
+        remembered: how many of the spans told last are not told again when they are sent again; at least half of that.
         clock: seconds that only ever grow.
     """
 
@@ -147,7 +147,7 @@ class ArrivalStream:
         self._project = project
         self._predicate = predicate
         self._place = dict(place)
-        self._told: OrderedDict[int, None] = OrderedDict()
+        self._told = Told(service.config.remembered)
         self._caught_up_at = service.config.clock()
 
     async def next(self) -> Arrived:
@@ -167,14 +167,8 @@ class ArrivalStream:
         return Arrived(self._new(rows), self._service.mark(self._project, place), caught_up, skipped)
 
     def _new(self, rows: pa.Table) -> pa.Table:
-        fresh: list[bool] = []
-        for version in _versions(rows).tolist():
-            fresh.append(version not in self._told)
-            self._told[version] = None
-            self._told.move_to_end(version)
-        while len(self._told) > self._service.config.remembered:
-            self._told.popitem(last=False)
-        return rows if all(fresh) else rows.filter(pa.array(fresh))
+        fresh = self._told.add(_versions(rows))
+        return rows if fresh.all() else rows.filter(pa.array(fresh))
 
 
 def _check(predicate: SpanPredicate) -> None:
