@@ -62,6 +62,8 @@ class _Server:
         async with open_api(self._folder, AT_ONCE) as api:
             failed = {"status": {"code": 2, "message": "no"}}
             await api.store(otlp([span(1), span(2, **failed), span(3, traceId=f"{7:032x}")]))
+            unpriced = {"operation": "chat", "model": "nobody-knows", "agent": "a", "input_tokens": 5, "prompt": "p"}
+            await api.store({"session_id": "s", "user_id": "u", "spans": [{"name": "chat", **unpriced}]})
             self.url = api.url
             self._ready.set()
             await asyncio.to_thread(self._stop.wait)
@@ -78,7 +80,7 @@ def described(server: str) -> schemathesis.BaseSchema:
     return schemathesis.openapi.from_url(f"{server}/openapi.json", timeout=60)
 
 
-@pytest.mark.parametrize(("method", "path"), DOORS, ids=" ".join)
+@pytest.mark.parametrize(("method", "path"), DOORS, ids=[" ".join(door) for door in DOORS])
 def test_every_answer_is_one_that_is_described(described: schemathesis.BaseSchema, method: str, path: str) -> None:
     """Lost otherwise: clients made from the document, and the server's composure before odd questions."""
 

@@ -18,7 +18,7 @@ class EntityFigures(Model):
     errors: int
     input_tokens: int
     output_tokens: int
-    cost_usd: Money
+    cost_usd: Money | None = Field(description="Null if no span that counts has a known price.")
     unpriced: int = Field(description="Spans that count, have tokens, and no cost: their model has no known price.")
     first_ns: int | None = Field(description="The start of its first span.")
     last_ns: int | None = Field(description="The start of its last span.")
@@ -30,8 +30,8 @@ class EntityDetails(EntityFigures):
     cache_read_tokens: int
     cache_write_tokens: int
     reasoning_tokens: int
-    given_cost_usd: Money
-    cost_difference_usd: Money = Field(description="The given cost less the computed one, where both are known.")
+    given_cost_usd: Money | None
+    cost_difference_usd: Money | None = Field(description="The given cost less the computed one, where both are known.")
     p50_ns: float | None
     p95_ns: float | None
     p99_ns: float | None

@@ -24,7 +24,7 @@ class Summary(Model):
     errors: int
     input_tokens: int
     output_tokens: int
-    cost_usd: Money
+    cost_usd: Money | None = Field(description="Null if no span that counts has a known price.")
     unpriced: int = Field(description="Spans that count, have tokens, and no cost: their model has no known price.")
     running: int = Field(description="Spans that have not ended.")
     received_ns: int = Field(description="When the latest span came.")
