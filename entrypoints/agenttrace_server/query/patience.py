@@ -31,7 +31,7 @@ class QueryLimits:
     Attributes:
         timeout_s: seconds after which one is given up.
         concurrent: how many are worked on at once.
-        waiting: how many may wait for their turn.
+        waiting: how many may wait for their turn: a burst of small ones is served long before ``wait_s``.
         wait_s: seconds for which they may wait.
         max_rows: the most rows of an answer that does not come in pages.
         streams: how many live streams and exports may be open at once.
@@ -39,7 +39,7 @@ class QueryLimits:
 
     timeout_s: float = 30.0
     concurrent: int = 8
-    waiting: int = 64
+    waiting: int = 512
     wait_s: float = 5.0
     max_rows: int = 100_000
     streams: int = 256
