@@ -14,14 +14,20 @@ _NOW_NS = time.time_ns() // WINDOW_NS * WINDOW_NS
 _CONFIG = CompactConfig(fan_in=8, max_file_bytes=256)
 
 
-def _file(size: int, window: int) -> SegmentFile:
-    segment = Segment("shop", window, 0, 1, 0, 1, window, window, size)
-    return SegmentFile(uuid4(), FileKind.SPANS, 0, "1", {"light": StoredObject("key", size, "")}, (segment,))
+_OVER_NS = _NOW_NS - 3 * WINDOW_NS
+
+
+def _file(size: int, window: int, *, rows: int = 1, level: int = 0, kind: FileKind = FileKind.SPANS) -> SegmentFile:
+    segment = Segment("shop", window, 0, rows, 0, 1, window, window, size)
+    return SegmentFile(uuid4(), kind, level, "1", {"light": StoredObject("key", size, "")}, (segment,))
+
+
+def _chosen(*files: SegmentFile) -> list[SegmentFile]:
+    return list(plan(Snapshot(1, files=files), _CONFIG, _NOW_NS))
 
 
 def _planned(sizes: list[int], *, window: int) -> list[int]:
-    snapshot = Snapshot(1, files=tuple(_file(size, window) for size in sizes))
-    return [file.size for file in plan(snapshot, _CONFIG, _NOW_NS)]
+    return [file.size for file in _chosen(*(_file(size, window) for size in sizes))]
 
 
 @pytest.mark.parametrize(
@@ -45,4 +51,18 @@ def test_files_are_merged_when_there_are_enough_or_no_more_would_fit(sizes: list
 
 def test_when_the_window_is_over_any_two_are_merged() -> None:
     """Lost: the last files of each hour stay apart for good."""
-    assert _planned([100, 100, 100], window=_NOW_NS - 3 * WINDOW_NS) == [100, 100]
+    assert _planned([100, 100, 100], window=_OVER_NS) == [100, 100]
+
+
+def test_a_window_of_one_flush_has_roll_ups_once_it_is_over() -> None:
+    """Lost: the speed of all figures over days that were imported, or came in one flush an hour."""
+    flushed = _file(100, _OVER_NS, rows=60_000)
+    assert _chosen(flushed) == [flushed]
+    assert _chosen(_file(100, _OVER_NS, rows=60_000, level=1)) == []
+
+
+def test_what_a_merge_would_not_make_quicker_is_left_as_it_is() -> None:
+    """Lost: the work of writing files again, for nothing."""
+    assert _chosen(_file(100, _OVER_NS, rows=100)) == []
+    assert _chosen(_file(100, _OVER_NS, rows=60_000, kind=FileKind.LOGS)) == []
+    assert _chosen(_file(100, _NOW_NS, rows=60_000)) == []
