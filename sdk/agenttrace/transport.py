@@ -20,6 +20,8 @@ _log = logging.getLogger("agenttrace")
 _RETRYABLE: Final = frozenset({408, 429, 502, 503, 504})
 _FIRST_S, _MOST_S = 0.25, 10.0
 _REASON_CHARS: Final = 300
+_CHANCE: Final = random.SystemRandom()
+"""Spreads retries. Not the module's own generator: a program that seeds it must draw the same beside us."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +71,7 @@ class Transport:
             outcome, after = self._try(url, body, headers, min(deadline, self._last))
             if outcome.done or (was_in_a_hurry and not outcome.answered):
                 return outcome
-            pause = wait * random.uniform(0.5, 1.0) if after is None else after  # noqa: S311 - spreads retries
+            pause = wait * _CHANCE.uniform(0.5, 1.0) if after is None else after
             if not self._paused(pause, deadline, answered=outcome.answered):
                 return outcome
             wait = min(2 * wait, _MOST_S)

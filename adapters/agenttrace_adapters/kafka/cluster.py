@@ -231,7 +231,7 @@ class Cluster:
     async def _ask_any(self) -> Layout:
         """Ask one broker after the other, without waiting long for the one before, and take the first answer."""
         known = list(self._layout.brokers.values()) if self._layout else []
-        random.shuffle(known)
+        random.SystemRandom().shuffle(known)
         candidates = [*known, *(a for a in self._options.servers if a not in known)]
         asking = [asyncio.create_task(self._ask_one(a, i * _HEDGE_S)) for i, a in enumerate(candidates)]
         errors: list[AgentTraceError] = []

@@ -74,4 +74,4 @@ class Requests:
 
 def _pause_s(tries: int) -> float:
     """Return how long to wait after so many tries: anything up to a bound that doubles, so that callers spread out."""
-    return random.uniform(0, min(_LONGEST_PAUSE_S, _FIRST_PAUSE_S * 2**tries))  # noqa: S311 - no secret
+    return random.SystemRandom().uniform(0, min(_LONGEST_PAUSE_S, _FIRST_PAUSE_S * 2**tries))

@@ -6,6 +6,7 @@ import contextlib
 import gc
 import logging
 import os
+import random
 import socket
 import subprocess
 import sys
@@ -154,6 +155,24 @@ def test_retry_after_is_obeyed(status: int) -> None:
         assert tracer.flush(10)
         assert len(receiver.spans) == 1
         assert tried[1] - tried[0] >= 1.0
+        tracer.shutdown(2)
+
+
+def test_a_program_that_is_seeded_draws_the_same_beside_us() -> None:
+    """Lost: an experiment that cannot be repeated, because a receiver was busy for a moment."""
+    tried: list[bytes] = []
+
+    def answer(_path: str, body: bytes) -> Answer:
+        tried.append(body)
+        return Answer(503) if len(tried) == 1 else Answer()
+
+    with receiving(answer) as receiver:
+        tracer = AgentTrace(receiver.url, live="none", interval_s=60)
+        _spans(tracer, 1)
+        drawn = random.getstate()
+        assert tracer.flush(10)
+        assert len(tried) == 2
+        assert random.getstate() == drawn
         tracer.shutdown(2)
 
 
