@@ -50,7 +50,7 @@ def start(folder: Path, part: str, step: str = "") -> subprocess.Popen[bytes]:
 
 
 def finish(process: subprocess.Popen[bytes], *, expected: int) -> None:
-    _, errors = process.communicate(timeout=60)
+    _, errors = process.communicate(timeout=200)
     assert process.returncode == expected, errors.decode()
 
 
