@@ -18,6 +18,7 @@ from agenttrace_core import __version__
 from agenttrace_core.errors import AgentTraceError, ConfigurationError
 from agenttrace_server import datafolder
 from agenttrace_server.doctor_backends import examine_backends
+from agenttrace_server.doctor_files import files_finding
 from agenttrace_server.findings import Finding, Verdict
 from agenttrace_server.settings import Settings
 from agenttrace_server.settings_units import format_size
@@ -37,7 +38,12 @@ def examine(settings: Settings) -> Iterator[Finding]:
     ]  # fmt: skip
     for check in checks:
         yield check(settings)
-    yield from examine_backends(settings)
+    are_well = True
+    for finding in examine_backends(settings):
+        are_well = are_well and finding.verdict is not Verdict.WRONG
+        yield finding
+    if are_well and (files := files_finding(settings)) is not None:
+        yield files
 
 
 def _python(_: Settings) -> Finding:

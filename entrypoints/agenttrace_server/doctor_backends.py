@@ -11,7 +11,6 @@ from agenttrace_core.errors import AgentTraceError, UnavailableError
 from agenttrace_core.ports.catalog import MetadataStore
 from agenttrace_core.ports.limiter import RateLimiter
 from agenttrace_core.registry import make_adapter, without_password
-from agenttrace_server.doctor_files import files_finding
 from agenttrace_server.doctor_queue import queue_finding
 from agenttrace_server.doctor_storage import storage_finding
 from agenttrace_server.findings import Finding, Verdict
@@ -22,15 +21,13 @@ _LEASE = "doctor"
 
 
 def examine_backends(settings: Settings) -> Iterator[Finding]:
-    """Check every backend that is not of this machine, and the files."""
+    """Check every backend that is not of this machine."""
     if (finding := queue_finding(settings)) is not None:
         yield finding
     if (finding := storage_finding(settings)) is not None:
         yield finding
     if not settings.metadata.startswith("sqlite:"):
         yield asyncio.run(_catalog(settings.metadata))
-    if (finding := files_finding(settings)) is not None:
-        yield finding
     if not settings.cache.startswith("memory:"):
         yield asyncio.run(_cache(settings.cache))
 

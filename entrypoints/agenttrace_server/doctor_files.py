@@ -19,10 +19,11 @@ _SHOWN = 3
 
 
 def files_finding(settings: Settings) -> Finding | None:
-    """Compare the catalog with the storage; None where one of them is not there, which other checks tell."""
-    path = settings.metadata.removeprefix("sqlite:")
-    if path != settings.metadata and not Path(path).exists():
-        return None
+    """Compare the catalog with the storage; None where one of them is not there yet, or does not answer."""
+    for url, scheme in ((settings.metadata, "sqlite:"), (settings.storage, "file:")):
+        path = url.removeprefix(scheme).partition("?")[0]
+        if url.startswith(scheme) and not Path(path).exists():
+            return None
     try:
         return asyncio.run(_compared(settings))
     except AgentTraceError:

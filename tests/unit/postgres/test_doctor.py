@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
 from uuid import uuid4
 
 from agenttrace_server.doctor_backends import examine_backends
+from agenttrace_server.doctor_files import files_finding
 from agenttrace_server.findings import Verdict
 from agenttrace_server.settings import Settings
 from tests.servers.postgres import PostgresPlace
@@ -38,3 +40,10 @@ def test_the_doctor_finds_a_role_that_may_only_read(postgres_url: str) -> None:
     finally:
         owner.execute(f"DROP OWNED BY {role}")
         owner.execute(f"DROP ROLE {role}")
+
+
+def test_the_doctor_makes_no_folder_for_files_that_are_not_there_yet(postgres_url: str, tmp_path: Path) -> None:
+    """Lost otherwise: whoever only asks finds an empty data folder where he stood."""
+    folder = tmp_path / "data"
+    assert files_finding(Settings(metadata=postgres_url, data=folder)) is None
+    assert not folder.exists()
