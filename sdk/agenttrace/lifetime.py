@@ -19,6 +19,7 @@ class Watched(Protocol):
     @property
     def exit_timeout_s(self) -> float:
         """How long the end of the process waits for it."""
+        ...
 
     def shutdown(self, timeout_millis: int | None = None) -> None:
         """End, within the time."""

@@ -59,7 +59,7 @@ def is_message(value: Any) -> bool:
 def read_message(value: Mapping[str, Any], role: str, media: Media) -> Message:
     """Return ``value`` as a message; ``role`` is whose it is if it does not say so."""
     kwargs = _langchain(value)
-    if value.keys() == {"user"}:  # OpenLLMetry's prompts of old
+    if set(value) == {"user"}:  # OpenLLMetry's prompts of old
         value = {"role": "user", "content": value["user"]}
     members = _undotted(value if kwargs is None else {"type": _class_of(value), **kwargs})
     inner = members.get("message")
