@@ -16,7 +16,6 @@ import numpy as np
 import pyarrow as pa
 from anyio import to_thread
 
-from agenttrace_core.errors import CorruptionError, GoneError
 from agenttrace_core.model.segment import Snapshot
 from agenttrace_core.ports.index import SpanIndex, View
 from agenttrace_core.ports.live import LiveChunk, LiveState
@@ -34,9 +33,6 @@ from agenttrace_core.services.live_group import LiveGroup, SealedRows
 from agenttrace_core.services.memory_of_writes import IdentityFilter
 from agenttrace_core.services.retry import until_available
 from agenttrace_core.services.sound_files import SoundFiles
-
-_DAMAGED_FILES = 100
-"""How many may come to light by one reading."""
 
 _SETTLING_COLUMNS = tuple(
     dict.fromkeys(("trace_id", *SETTLE_COLUMNS, *SUMMED_COLUMNS, *FLIPPING_COLUMNS, *RECALL_COLUMNS))
@@ -244,13 +240,7 @@ class Intake:
 
     async def _read(self, view: View, project: str, traces: list[str]) -> pa.Table:
         read = partial(self._index.versions, project=project, trace_ids=traces, columns=_SETTLING_COLUMNS)
-        for _ in range(_DAMAGED_FILES):
-            try:
-                return await read(self._sound.view(view))
-            except (CorruptionError, GoneError) as error:
-                if not await self._sound.examine(error):
-                    raise
-        return await read(self._sound.view(view))
+        return await self._sound.read(lambda: read(self._sound.view(view)))
 
     def _owner(self, chunk_id: str) -> LiveGroup | None:
         return next((g for g in self._groups() if chunk_id in g.chunks), None)

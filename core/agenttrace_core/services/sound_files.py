@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import replace
+from typing import TypeVar
 from uuid import UUID
 
 import anyio
@@ -34,6 +35,8 @@ from agenttrace_core.ports.storage import ObjectStorage
 
 _log = logging.getLogger(__name__)
 
+_Answer = TypeVar("_Answer")
+
 _SPARE = frozenset({"rollup", "grams"})
 """Objects without which answers are the same, and late."""
 
@@ -41,6 +44,8 @@ _ON_DEMAND = frozenset({"payload", "attributes"})
 """Objects that only some questions read: the others see the file as it is."""
 
 _PIECE_BYTES = 8 << 20
+_DAMAGED_FILES = 100
+"""How many may come to light by one reading."""
 _REST_S = 60.0
 
 _strictly: ContextVar[bool] = ContextVar("strictly", default=False)
@@ -91,6 +96,20 @@ class SoundFiles:
         if not self._damaged:
             return ()
         return tuple(str(file.id) for file in snapshot.files if self._sound(file, _strictly.get()) is None)
+
+    async def read(self, attempt: Callable[[], Awaitable[_Answer]]) -> _Answer:
+        """Return what ``attempt`` returns, calling it again as long as it meets files that turn out to be damaged.
+
+        Raises:
+            CorruptionError, GoneError: it fails by what is no file of the catalog.
+        """
+        for _ in range(_DAMAGED_FILES):
+            try:
+                return await attempt()
+            except (CorruptionError, GoneError) as error:
+                if not await self.examine(error):
+                    raise
+        return await attempt()
 
     async def examine(self, error: CorruptionError | GoneError) -> bool:
         """Find out which files an error is about. Say whether it makes sense to ask again, of what is left.

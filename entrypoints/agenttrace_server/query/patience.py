@@ -20,9 +20,6 @@ from agenttrace_server.ingestion.bodies import ClientGoneError
 
 _Answer = TypeVar("_Answer")
 
-_DAMAGED_FILES = 100
-"""How many may come to light by one question."""
-
 
 @dataclass(frozen=True, slots=True)
 class QueryLimits:
@@ -125,13 +122,7 @@ class Patience:
                 raise
             await self._sound.examine(error)
         with strictly():
-            for _ in range(_DAMAGED_FILES):
-                try:
-                    return await question()
-                except (CorruptionError, GoneError) as error:
-                    if not await self._sound.examine(error):
-                        raise
-            return await question()
+            return await self._sound.read(question)
 
     def _too_many(self) -> OverloadedError:
         limits = self.limits
