@@ -62,7 +62,7 @@ def test_ingestion_goes_on_without_redis_and_limits_by_itself(server: RunningSer
     own_redis.stop()
     began = time.monotonic()
     assert [_post(server, n) for n in range(10, 14)] == [200, 200, 200, 429]
-    assert time.monotonic() - began < 15.0
+    assert time.monotonic() - began < 3.0
     assert _alone(server) == 1
     assert httpx.get(f"{server.endpoints()['api']}/readyz", timeout=30).status_code == 200
     said = "this process limits projects by itself"

@@ -27,9 +27,7 @@ pytestmark = pytest.mark.anyio
 
 T = TypeVar("T")
 
-_BACK_S = 60.0
-_SOON_S = 10.0
-"""What a busy machine may take for what is over within a second, or hangs for as long as the broker is away."""
+_BACK_S = 20.0
 
 
 @pytest.fixture
@@ -47,11 +45,11 @@ async def test_an_append_fails_within_a_second_and_succeeds_again_after(
     await queue.append(HEADERS, b"before")
     await to_thread.run_sync(getattr(own_kafka, fault))
     for _ in range(5):
-        with _Within(_SOON_S), pytest.raises(UnavailableError):
+        with _Within(1.0), pytest.raises(UnavailableError):
             await queue.append(HEADERS, b"meanwhile")
-        with _Within(_SOON_S), pytest.raises(UnavailableError):
+        with _Within(1.0), pytest.raises(UnavailableError):
             await queue.end_offsets()
-        with _Within(_SOON_S), pytest.raises(UnavailableError):
+        with _Within(1.0), pytest.raises(UnavailableError):
             await queue.read(0, 0, max_bytes=1)
     await to_thread.run_sync(own_kafka.restore)
     position = await _soon(partial(queue.append, HEADERS, b"after"))
@@ -111,7 +109,7 @@ async def test_of_three_brokers_one_may_die_and_two_may_not(three: list[KafkaSer
             acknowledged[await _soon(partial(queue.append, HEADERS, b"%d" % i, partition=i % 3))] = b"%d" % i
         await to_thread.run_sync(three[2].kill)
         for partition in range(3):
-            with _Within(_SOON_S), pytest.raises(UnavailableError):
+            with _Within(1.0), pytest.raises(UnavailableError):
                 await queue.append(HEADERS, b"refused", partition=partition)
         for broker in three[1:]:
             await to_thread.run_sync(broker.start)
@@ -153,7 +151,7 @@ async def test_closing_waits_for_no_broker(own_kafka: KafkaServer) -> None:
     queue = KafkaQueue.from_url(_url(own_kafka))
     await queue.open()
     await to_thread.run_sync(own_kafka.pause)
-    with _Within(_SOON_S):
+    with _Within(2.0):
         async with anyio.create_task_group() as group:
             group.start_soon(_refused, queue, b"body")
             group.start_soon(partial(queue.read, 0, 0, max_bytes=1, wait_s=30.0))

@@ -20,8 +20,6 @@ from agenttrace_server.settings import Settings
 from tests.servers.redis import RedisServer
 
 _BACK_WITHIN_S = 20.0
-_SOON_S = 10.0
-"""What a busy machine may take for what would be minutes if each call waited."""
 _LIMITS = IngestLimits(project_bytes_per_s=1, project_burst_bytes=100)
 
 
@@ -68,7 +66,7 @@ async def test_projects_stay_limited_and_nobody_waits(
         for _ in range(100):
             with pytest.raises(OverloadedError):
                 await admission.admit("p", 50)
-    assert time.monotonic() - began < _SOON_S
+    assert time.monotonic() - began < 2.0
     assert admission.limits_alone
     assert [record.message.split(":")[0] for record in caplog.records] == [
         "this process limits projects by itself, without regard to others"
@@ -133,7 +131,7 @@ async def test_a_cache_that_is_away_finds_nothing_at_once(
         for n in range(100):
             assert await cache.get(["a", "b"]) == {}
             await cache.put(f"b{n}", b"2", ttl_s=60)
-        assert time.monotonic() - began < _SOON_S
+        assert time.monotonic() - began < 2.0
         assert len([r for r in caplog.records if "nothing is found in the cache" in r.message]) == 1
         await run_sync(own_redis.restore)
         with anyio.fail_after(_BACK_WITHIN_S):
@@ -157,7 +155,7 @@ async def test_listeners_hear_again_and_are_told_that_they_missed_something(
             began = time.monotonic()
             for _ in range(100):
                 await events.publish("t", "lost")
-            assert time.monotonic() - began < _SOON_S
+            assert time.monotonic() - began < 2.0
             await run_sync(own_redis.restore)
             came: list[str] = []
             with anyio.fail_after(_BACK_WITHIN_S):

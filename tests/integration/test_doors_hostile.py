@@ -156,7 +156,7 @@ async def test_a_connection_that_sends_no_whole_request_is_closed() -> None:
                 await dripping.send(b"y")
                 await asyncio.sleep(0.05)
         assert await silent.read() == b""
-        assert time.monotonic() - began < 30
+        assert time.monotonic() - began < 3
         await _still_serves(door)
 
 
@@ -286,7 +286,7 @@ async def test_a_million_attributes_are_stored_or_told_in_bounded_time(door: Doo
     began = time.monotonic()
     response = await door.post(body)
     assert response.status_code == 200
-    assert time.monotonic() - began < 60
+    assert time.monotonic() - began < 10
     assert [len(record.body) for record in await door.records()] == [len(body)]
     await _still_serves(door)
 
@@ -362,7 +362,9 @@ async def test_many_slow_clients_do_not_keep_a_quick_one_waiting(door: Door) -> 
         for _ in range(200):
             client = await stack.enter_async_context(door.connect())
             await client.send(_head(50_000) + bytes(10_000))
+        began = time.monotonic()
         await _still_serves(door)
+        assert time.monotonic() - began < 2
     async with asyncio.timeout(30):
         while door.admission.in_flight:
             await asyncio.sleep(0.01)

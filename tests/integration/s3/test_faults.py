@@ -143,7 +143,7 @@ async def test_a_server_that_is_away_is_given_up(bucket: S3Bucket, faulty_minio:
         begun = time.monotonic()
         with pytest.raises(UnavailableError, match=r"storage at http.*failed \d+ times"):
             await call
-        assert time.monotonic() - begun < 20
+        assert time.monotonic() - begun < 4
     faulty_minio.heal()
     assert await storage.get("a") == b"bytes"
     assert await _keys(storage) == ["a"]

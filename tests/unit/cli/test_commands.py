@@ -7,6 +7,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 import tomllib
 from pathlib import Path
 
@@ -30,9 +31,11 @@ def test_help_imports_nothing_heavy() -> None:
         "heavy = {'duckdb', 'pyarrow', 'numpy', 'grpc', 'fastapi', 'httpx', 'pydantic', 'rich'} & set(sys.modules);"
         "sys.exit(f'imported: {heavy}' if heavy else 0)"
     )
+    began = time.monotonic()
     ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
     assert ended.returncode == 0, ended.stderr
     assert "agenttrace up" in ended.stdout
+    assert time.monotonic() - began < 2  # a busy machine's worth of the 0.3 s that it may take
 
 
 @pytest.mark.parametrize("command", _COMMANDS)

@@ -40,4 +40,4 @@ def test_a_chain_of_fifty_thousand_is_drawn() -> None:
     began = time.monotonic()
     *_, last = branches(span(f"{n:05}", n) for n in range(50_000))
     assert guide(last, 5).startswith("[49999] ")
-    assert time.monotonic() - began < 30
+    assert time.monotonic() - began < 5

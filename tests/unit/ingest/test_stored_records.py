@@ -123,7 +123,7 @@ async def test_a_body_that_is_lost_or_damaged_becomes_a_dead_letter_alone(world:
     await world.put(request(span(3)))
     started = time.monotonic()
     batch = await world.batch()
-    assert time.monotonic() - started < 10
+    assert time.monotonic() - started < 2
     assert _span_ids(batch) == [f"{3:016x}"]
     heads = [letter.head for letter in batch.letters]
     assert [(head.project, head.signal) for head in heads] == [("shop", "traces")] * 2

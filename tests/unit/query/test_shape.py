@@ -109,7 +109,7 @@ def test_fifty_thousand_spans_of_any_form_take_a_moment(form: str) -> None:
     began = time.perf_counter()
     shape = TraceShape.of(rows)
     detail_of(rows, shape, clock_skew(rows, shape))
-    assert time.perf_counter() - began < 20.0
+    assert time.perf_counter() - began < 1.0
     assert len(np.unique(shape.order)) == len(rows)
 
 
